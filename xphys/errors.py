@@ -1,0 +1,49 @@
+"""What xphys raises: one family, so that a caller can catch all of it or one kind."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoundError",
+    "CorruptDataError",
+    "FormatError",
+    "MissingDependencyError",
+    "SchemaError",
+    "UnknownNameError",
+    "XphysError",
+    "XphysWarning",
+]
+
+
+class XphysError(Exception):
+    """Base of every error that xphys raises on purpose."""
+
+
+class SchemaError(XphysError, ValueError):
+    """A Dataset lacks something that the called function needs."""
+
+
+class FormatError(XphysError, ValueError):
+    """A file or store is not what its format says it should be."""
+
+
+class CorruptDataError(FormatError):
+    """Stored bytes do not match their own checksum."""
+
+
+class BoundError(XphysError, ValueError):
+    """An error bound was requested that cannot be understood or cannot be kept."""
+
+
+class UnknownNameError(XphysError, KeyError):
+    """A name (method, reader, derived field, variable) that xphys does not know."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingDependencyError(XphysError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class XphysWarning(UserWarning):
+    """Base of every warning that xphys gives."""

@@ -1,0 +1,16 @@
+"""Physics simulations as labelled, lazy, verified xarray Datasets.
+
+Importing xphys registers the accessor ``.phys`` on Dataset, DataArray and DataTree.
+"""
+
+from typing import TYPE_CHECKING
+
+from xphys._lazy import attach
+from xphys._version import __version__
+
+if TYPE_CHECKING:
+    from xphys.io import open as open
+
+__all__ = ["__version__", "open"]
+
+__getattr__, __dir__ = attach(__name__, {"open": "xphys.io"})

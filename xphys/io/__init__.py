@@ -1,0 +1,3 @@
+"""Opening and writing: readers, writers, payloads."""
+
+__all__ = []

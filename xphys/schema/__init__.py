@@ -1,0 +1,29 @@
+"""The data model: dims, coordinates, vectors, boundaries, provenance; checks and mending."""
+
+from xphys.schema._axes import (
+    BOUNDARIES,
+    DIM_ORDER,
+    ENSEMBLE_DIMS,
+    SPACINGS,
+    SPATIAL_DIMS,
+    Axis,
+    axis,
+    spatial_dims,
+)
+from xphys.schema._provenance import PROVENANCE, provenance, record
+from xphys.schema._vectors import vectors
+
+__all__ = [
+    "BOUNDARIES",
+    "DIM_ORDER",
+    "ENSEMBLE_DIMS",
+    "PROVENANCE",
+    "SPACINGS",
+    "SPATIAL_DIMS",
+    "Axis",
+    "axis",
+    "provenance",
+    "record",
+    "spatial_dims",
+    "vectors",
+]

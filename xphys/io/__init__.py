@@ -1,3 +1,43 @@
-"""Opening and writing: readers, writers, payloads."""
+"""Opening and writing: readers, writers, and the payloads between them."""
 
-__all__ = []
+from typing import TYPE_CHECKING
+
+from xphys._lazy import attach
+
+if TYPE_CHECKING:
+    from xphys.io._chunks import storage_chunks as storage_chunks
+    from xphys.io._open import open as open
+    from xphys.io._payload import DecodeLayer as DecodeLayer
+    from xphys.io._payload import PayloadLayer as PayloadLayer
+    from xphys.io._payload import PayloadSpec as PayloadSpec
+    from xphys.io._payload import attach_payload as attach_payload
+    from xphys.io._payload import find_payload as find_payload
+    from xphys.io._sizes import stored_bytes as stored_bytes
+    from xphys.io.writers.zarr import to_zarr as to_zarr
+
+__all__ = [
+    "DecodeLayer",
+    "PayloadLayer",
+    "PayloadSpec",
+    "attach_payload",
+    "find_payload",
+    "open",
+    "storage_chunks",
+    "stored_bytes",
+    "to_zarr",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "DecodeLayer": "._payload",
+        "PayloadLayer": "._payload",
+        "PayloadSpec": "._payload",
+        "attach_payload": "._payload",
+        "find_payload": "._payload",
+        "open": "._open",
+        "storage_chunks": "._chunks",
+        "stored_bytes": "._sizes",
+        "to_zarr": ".writers.zarr",
+    },
+)

@@ -10,7 +10,9 @@ from xphys.schema._axes import (
     axis,
     spatial_dims,
 )
+from xphys.schema._normalize import normalize
 from xphys.schema._provenance import PROVENANCE, provenance, record
+from xphys.schema._validate import Finding, validate
 from xphys.schema._vectors import vectors
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "SPACINGS",
     "SPATIAL_DIMS",
     "Axis",
+    "Finding",
     "axis",
+    "normalize",
     "provenance",
     "record",
     "spatial_dims",
+    "validate",
     "vectors",
 ]

@@ -77,7 +77,7 @@ def record(
     >>> provenance(record(xr.Dataset(), "compress", {"vrmse": 0.01}))[0]["operation"]
     'compress'
     """
-    steps = provenance(obj)
+    steps: list[dict[str, Any]] = provenance(obj)
     step: dict[str, Any] = {
         "operation": operation,
         "parameters": {k: v for k, v in (parameters or {}).items() if v is not None},

@@ -1,0 +1,72 @@
+# One command for each verb. Everything is installed into .venv with the versions of
+# constraints.txt; PYTHON=python3.12 chooses another interpreter for a new .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests docs bench torture gpu clean
+
+help:
+	@echo "make demo     install the core and run the demonstration"
+	@echo "make test     lint, types and the whole suite (doctests too)"
+	@echo "make lint     ruff: rules and format"
+	@echo "make types    mypy"
+	@echo "make docs     build docs/_build/html; warnings are errors"
+	@echo "make bench    compression ratios, errors and speed"
+	@echo "make torture  the slow tests"
+	@echo "make gpu      the tests that need a GPU"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of requirements: pip runs again only when they change.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/xphys demo
+
+test: lint types tests
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+tests: $(VENV)/.test
+	$(BIN)/pytest -q -n $(WORKERS)
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.compression
+
+# pytest says 5 when nothing was selected: then these targets have proved nothing, and fail.
+torture: $(VENV)/.test
+	@$(BIN)/pytest -q --slow -m slow tests; status=$$?; \
+	if [ $$status -eq 5 ]; then echo "torture: no test is marked slow, nothing was run"; fi; \
+	exit $$status
+
+gpu: $(VENV)/.test
+	@$(BIN)/pytest -q --gpu -m gpu tests; status=$$?; \
+	if [ $$status -eq 5 ]; then echo "gpu: no test is marked gpu, nothing was run"; fi; \
+	exit $$status
+
+clean:
+	rm -rf docs/_build demo.zarr demo-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,122 @@
+"""``array.phys``: everything done to a DataArray, each method one call."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xphys import codecs, io, metrics, schema, spectra
+from xphys.accessors import _view
+from xphys.accessors._convert import as_array, as_dataset, stored_of
+from xphys.accessors._documented import documented
+from xphys.accessors._types import Dims, Mode, Region, Store
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+__all__ = ["DataArrayAccessor"]
+
+
+@xr.register_dataarray_accessor("phys")  # type: ignore[no-untyped-call]
+class DataArrayAccessor:
+    """Everything that xphys does to a DataArray; shown alone, a summary of the data."""
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return _view.text(type(self), {"": as_dataset(self._obj)})
+
+    def _repr_html_(self) -> str:
+        return _view.html(type(self), {"": as_dataset(self._obj)})
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """Operations that led to these data, oldest first."""
+        return schema.provenance(self._obj)
+
+    @documented("xphys.schema:validate")
+    def validate(self) -> list[schema.Finding]:
+        """Check the data model and list what departs from it."""
+        return schema.validate(as_dataset(self._obj))
+
+    @documented("xphys.schema:normalize")
+    def normalize(self, *, rename: Mapping[str, str] | None = None) -> xr.DataArray:
+        """Bring names, order of dimensions and attributes to the data model."""
+        return as_array(schema.normalize(as_dataset(self._obj), rename=rename), self._obj)
+
+    @documented("xphys.codecs:compress")
+    def compress(
+        self,
+        *,
+        vrmse: float | None = None,
+        rel_l2: float | None = None,
+        max_abs: float | None = None,
+        max_rel: float | None = None,
+        psnr: float | None = None,
+        pointwise_rel: float | None = None,
+        scope: str = "variable",
+        method: str = "auto",
+        chunks: Mapping[str, int] | None = None,
+    ) -> xr.DataArray:
+        """Compress within error bounds, lazily."""
+        ds = codecs.compress(
+            as_dataset(self._obj),
+            vrmse=vrmse,
+            rel_l2=rel_l2,
+            max_abs=max_abs,
+            max_rel=max_rel,
+            psnr=psnr,
+            pointwise_rel=pointwise_rel,
+            scope=scope,
+            method=method,
+            chunks=chunks,
+        )
+        return as_array(ds, self._obj)
+
+    @documented("xphys.metrics:compare")
+    def compare(self, reference: xr.DataArray, *, dims: Dims | None = None) -> xr.Dataset:
+        """Measure the errors of these data against a reference."""
+        return metrics.compare(
+            self._obj,
+            reference,
+            dims=dims,
+            stored=stored_of(as_dataset(self._obj), str(reference.name or "data")),
+        )
+
+    @documented("xphys.io:to_zarr")
+    def to_zarr(
+        self,
+        store: Store,
+        *,
+        group: str | None = None,
+        mode: Mode = "w-",
+        append_dim: Hashable | None = None,
+        region: Region | None = None,
+        chunks: Mapping[str, int] | None = None,
+        shards: Mapping[str, int] | None = None,
+        encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+        compute: bool = True,
+        storage_options: dict[str, Any] | None = None,
+    ) -> Delayed | None:
+        """Write to a Zarr store; a compressed array as its compressed bytes."""
+        return io.to_zarr(
+            as_dataset(self._obj),
+            store,
+            group=group,
+            mode=mode,
+            append_dim=append_dim,
+            region=region,
+            chunks=chunks,
+            shards=shards,
+            encoding=encoding,
+            compute=compute,
+            storage_options=storage_options,
+        )
+
+    @documented("xphys.spectra:spectra")
+    def spectra(self, *, dims: Dims | None = None, window: str | None = None) -> xr.DataArray:
+        """Power spectrum over shells of wavenumber."""
+        return spectra.spectra(self._obj, dims=dims, window=window)

@@ -1,0 +1,129 @@
+"""``ds.phys``: everything done to a Dataset, each method one call."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xphys import codecs, fields, io, metrics, schema, spectra
+from xphys.accessors import _view
+from xphys.accessors._convert import stored_of
+from xphys.accessors._documented import documented
+from xphys.accessors._types import Bound, Dims, Mode, Region, Store
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+__all__ = ["DatasetAccessor"]
+
+
+@xr.register_dataset_accessor("phys")  # type: ignore[no-untyped-call]
+class DatasetAccessor:
+    """Everything that xphys does to a Dataset; shown alone, a summary of the data."""
+
+    def __init__(self, obj: xr.Dataset) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return _view.text(type(self), {"": self._obj})
+
+    def _repr_html_(self) -> str:
+        return _view.html(type(self), {"": self._obj})
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """Operations that led to these data, oldest first."""
+        return schema.provenance(self._obj)
+
+    @documented("xphys.schema:validate")
+    def validate(self) -> list[schema.Finding]:
+        """Check the data model and list what departs from it."""
+        return schema.validate(self._obj)
+
+    @documented("xphys.schema:normalize")
+    def normalize(self, *, rename: Mapping[str, str] | None = None) -> xr.Dataset:
+        """Bring names, order of dimensions and attributes to the data model."""
+        return schema.normalize(self._obj, rename=rename)
+
+    @documented("xphys.codecs:compress")
+    def compress(
+        self,
+        *,
+        vrmse: Bound | None = None,
+        rel_l2: Bound | None = None,
+        max_abs: Bound | None = None,
+        max_rel: Bound | None = None,
+        psnr: Bound | None = None,
+        pointwise_rel: Bound | None = None,
+        scope: str = "variable",
+        method: str = "auto",
+        variables: Iterable[Hashable] | None = None,
+        chunks: Mapping[str, int] | None = None,
+    ) -> xr.Dataset:
+        """Compress within error bounds, lazily."""
+        return codecs.compress(
+            self._obj,
+            vrmse=vrmse,
+            rel_l2=rel_l2,
+            max_abs=max_abs,
+            max_rel=max_rel,
+            psnr=psnr,
+            pointwise_rel=pointwise_rel,
+            scope=scope,
+            method=method,
+            variables=variables,
+            chunks=chunks,
+        )
+
+    @documented("xphys.metrics:compare")
+    def compare(self, reference: xr.Dataset, *, dims: Dims | None = None) -> xr.Dataset:
+        """Measure the errors of these data against a reference."""
+        return metrics.compare(self._obj, reference, dims=dims, stored=stored_of(self._obj))
+
+    @documented("xphys.io:to_zarr")
+    def to_zarr(
+        self,
+        store: Store,
+        *,
+        group: str | None = None,
+        mode: Mode = "w-",
+        append_dim: Hashable | None = None,
+        region: Region | None = None,
+        chunks: Mapping[str, int] | None = None,
+        shards: Mapping[str, int] | None = None,
+        encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+        compute: bool = True,
+        storage_options: dict[str, Any] | None = None,
+    ) -> Delayed | None:
+        """Write to a Zarr store; a compressed Dataset as its compressed bytes."""
+        return io.to_zarr(
+            self._obj,
+            store,
+            group=group,
+            mode=mode,
+            append_dim=append_dim,
+            region=region,
+            chunks=chunks,
+            shards=shards,
+            encoding=encoding,
+            compute=compute,
+            storage_options=storage_options,
+        )
+
+    @documented("xphys.spectra:spectra")
+    def spectra(
+        self,
+        variables: Dims | None = None,
+        *,
+        dims: Dims | None = None,
+        window: str | None = None,
+    ) -> xr.Dataset:
+        """Power spectra over shells of wavenumber."""
+        return spectra.spectra(self._obj, variables, dims=dims, window=window)
+
+    @documented("xphys.fields:derive")
+    def derive(self, *names: str) -> xr.Dataset:
+        """Derived fields such as vorticity or current density."""
+        return fields.derive(self._obj, *names)

@@ -1,0 +1,139 @@
+"""``tree.phys``: the same for every node of a DataTree that has variables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from xphys import codecs, fields, io, metrics, schema, spectra
+from xphys.accessors import _view
+from xphys.accessors._convert import (
+    datasets,
+    map_nodes,
+    map_pairs,
+    over_nodes,
+    stored_of,
+    write_nodes,
+)
+from xphys.accessors._documented import documented
+from xphys.accessors._types import Bound, Dims, Mode, Store
+
+__all__ = ["DataTreeAccessor"]
+
+
+@xr.register_datatree_accessor("phys")  # type: ignore[no-untyped-call]
+class DataTreeAccessor:
+    """Everything that xphys does to the Datasets of a tree; shown alone, their summaries."""
+
+    def __init__(self, obj: xr.DataTree) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return _view.text(type(self), datasets(self._obj))
+
+    def _repr_html_(self) -> str:
+        return _view.html(type(self), datasets(self._obj))
+
+    @property
+    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+        """Operations that led to these data, oldest first; by path of the node."""
+        return over_nodes(self._obj, schema.provenance)
+
+    @documented("xphys.schema:validate")
+    def validate(self) -> dict[str, list[schema.Finding]]:
+        """Check the data model and list what departs from it, by path of the node."""
+        return over_nodes(self._obj, schema.validate)
+
+    @documented("xphys.schema:normalize")
+    def normalize(self, *, rename: Mapping[str, str] | None = None) -> xr.DataTree:
+        """Bring names, order of dimensions and attributes to the data model."""
+        return map_nodes(self._obj, lambda ds: schema.normalize(ds, rename=rename))
+
+    @documented("xphys.codecs:compress")
+    def compress(
+        self,
+        *,
+        vrmse: Bound | None = None,
+        rel_l2: Bound | None = None,
+        max_abs: Bound | None = None,
+        max_rel: Bound | None = None,
+        psnr: Bound | None = None,
+        pointwise_rel: Bound | None = None,
+        scope: str = "variable",
+        method: str = "auto",
+        variables: Iterable[Hashable] | None = None,
+        chunks: Mapping[str, int] | None = None,
+    ) -> xr.DataTree:
+        """Compress every node within error bounds, lazily."""
+        return map_nodes(
+            self._obj,
+            lambda ds: codecs.compress(
+                ds,
+                vrmse=vrmse,
+                rel_l2=rel_l2,
+                max_abs=max_abs,
+                max_rel=max_rel,
+                psnr=psnr,
+                pointwise_rel=pointwise_rel,
+                scope=scope,
+                method=method,
+                variables=variables,
+                chunks=chunks,
+            ),
+        )
+
+    @documented("xphys.metrics:compare")
+    def compare(self, reference: xr.DataTree, *, dims: Dims | None = None) -> xr.DataTree:
+        """Measure the errors of every node against that of a reference."""
+        return map_pairs(
+            self._obj,
+            reference,
+            lambda test, other: metrics.compare(test, other, dims=dims, stored=stored_of(test)),
+        )
+
+    @documented("xphys.io:to_zarr")
+    def to_zarr(
+        self,
+        store: Store,
+        *,
+        group: str | None = None,
+        mode: Mode = "w-",
+        chunks: Mapping[str, int] | None = None,
+        shards: Mapping[str, int] | None = None,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        """Write every node as a group of a Zarr store."""
+        write_nodes(
+            self._obj,
+            group,
+            mode,
+            lambda ds, path, how: io.to_zarr(
+                ds,
+                store,
+                group=path or None,
+                mode=how,
+                chunks=chunks,
+                shards=shards,
+                storage_options=storage_options,
+            ),
+        )
+
+    @documented("xphys.spectra:spectra")
+    def spectra(
+        self,
+        variables: Dims | None = None,
+        *,
+        dims: Dims | None = None,
+        window: str | None = None,
+    ) -> xr.DataTree:
+        """Power spectra of every node over shells of wavenumber."""
+        return map_nodes(
+            self._obj, lambda ds: spectra.spectra(ds, variables, dims=dims, window=window)
+        )
+
+    @documented("xphys.fields:derive")
+    def derive(self, *names: str) -> xr.DataTree:
+        """Derived fields of every node."""
+        return map_nodes(self._obj, lambda ds: fields.derive(ds, *names))

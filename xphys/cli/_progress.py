@@ -1,0 +1,64 @@
+"""A progress bar on stderr for whatever Dask computes, once it takes two seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dask.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar(Callback):
+    """Context manager that shows how many tasks of each Dask graph are done.
+
+    Parameters
+    ----------
+    label : str
+        Word before the bar.
+    delay : float, default 2.0
+        Seconds after which a bar appears; shorter work shows none.
+    console : rich.console.Console, optional
+        Where to draw; stderr by default, and there only on a terminal.
+    """
+
+    def __init__(self, label: str, *, delay: float = 2.0, console: Console | None = None) -> None:
+        super().__init__()
+        self._label = label
+        self._delay = delay
+        self._console = console if console is not None else Console(stderr=True)
+        self._begun = 0.0
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def _start_state(self, dsk: Any, state: Mapping[str, Any]) -> None:
+        self._begun = time.monotonic()
+
+    def _pretask(self, key: Any, dsk: Any, state: Mapping[str, Any]) -> None:
+        self._update(state)
+
+    def _posttask(
+        self, key: Any, result: Any, dsk: Any, state: Mapping[str, Any], worker_id: Any
+    ) -> None:
+        self._update(state)
+
+    def _finish(self, dsk: Any, state: Mapping[str, Any], errored: bool) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._task = None
+
+    def _update(self, state: Mapping[str, Any]) -> None:
+        if not self._console.is_terminal or time.monotonic() - self._begun < self._delay:
+            return
+        done = len(state["finished"])
+        total = done + sum(len(state[kind]) for kind in ("ready", "waiting", "running"))
+        if self._progress is None or self._task is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._task = self._progress.add_task(self._label, total=total)
+            self._progress.start()
+        self._progress.update(self._task, completed=done, total=total)

@@ -1,0 +1,41 @@
+"""``xphys compare``: how far one source is from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xphys import io, plotting
+from xphys.cli._output import AsJson, emit_json
+from xphys.cli._progress import ProgressBar
+from xphys.cli._report import measure, print_rows, rows
+
+__all__ = ["compare"]
+
+
+def compare(
+    test: Annotated[str, typer.Argument(help="Source to judge, e.g. a compressed store.")],
+    reference: Annotated[str, typer.Argument(help="Source that counts as the truth.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="Save a picture: fields, error and spectra.")
+    ] = None,
+    variable: Annotated[str | None, typer.Option(help="Variable of the picture.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure errors, spectra and drift of one source against another.
+
+    Example: xphys compare small.zarr run.zarr --figure errors.png
+    """
+    new, old = io.open(test), io.open(reference)
+    with ProgressBar("comparing"):
+        comparison = measure(new, old)
+        if figure is not None:
+            drawn = plotting.compare_figure(new, old, variable=variable, comparison=comparison)
+            drawn.savefig(figure)
+    found = rows(comparison)
+    if as_json:
+        emit_json({"variables": found, "figure": None if figure is None else str(figure)})
+    else:
+        print_rows(f"{test} against {reference}", found)

@@ -1,0 +1,37 @@
+"""``xphys info``: what is in a source, from its metadata."""
+
+from __future__ import annotations
+
+import typer
+
+from xphys import io, schema
+from xphys.accessors import facts, sections, summarize
+from xphys.cli._output import AsJson, Source, emit_json, print_table
+
+__all__ = ["info"]
+
+
+def info(source: Source, as_json: AsJson = False) -> None:
+    """Show dimensions, variables, sizes, parameters, vectors and provenance.
+
+    Reads metadata only.
+
+    Example: xphys info run.zarr
+    """
+    ds = io.open(source)
+    found = {**summarize(ds), "provenance": schema.provenance(ds)}
+    if as_json:
+        emit_json(found)
+        return
+    typer.echo(facts(found))
+    for section in sections(found):
+        print_table(section.title, section.header, section.rows)
+    steps = [(step["operation"], _arguments(step)) for step in found["provenance"]]
+    print_table("Provenance", ("operation", "parameters"), steps)
+
+
+def _arguments(step: dict[str, object]) -> str:
+    parameters = step.get("parameters")
+    if not isinstance(parameters, dict):
+        return ""
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())

@@ -1,0 +1,30 @@
+"""``xphys validate``: findings of the data model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from xphys import io, schema
+from xphys.cli._output import AsJson, Source, emit_json, print_table
+
+__all__ = ["validate"]
+
+
+def validate(source: Source, as_json: AsJson = False) -> None:
+    """Check a source against the data model; exit code 1 if anything is found.
+
+    Example: xphys validate "run/*.bin"
+    """
+    findings = schema.validate(io.open(source))
+    if as_json:
+        emit_json([dataclasses.asdict(finding) for finding in findings])
+    elif findings:
+        rows = [tuple(map(str, dataclasses.astuple(finding))) for finding in findings]
+        header = tuple(field.name for field in dataclasses.fields(findings[0]))
+        print_table(f"{len(findings)} findings", header, rows)
+    else:
+        typer.echo("no findings")
+    if findings:
+        raise typer.Exit(1)

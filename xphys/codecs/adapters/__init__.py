@@ -1,0 +1,1 @@
+"""The frame as a Zarr v3 codec and as a numcodecs codec; found by entry point ``xphys.frame``."""

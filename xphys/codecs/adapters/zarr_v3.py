@@ -1,0 +1,219 @@
+"""The frame as a Zarr v3 array-to-bytes codec with partial reading."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.abc.store import ByteGetter, RangeByteRequest
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import Buffer, NDBuffer
+
+from xphys.coding.frame import block_extent, decode_blocks, decode_chunk, encode_chunk
+from xphys.coding.header import SUPPORTED, Header, header_size, parse
+from xphys.coding.request import Request
+from xphys.errors import CorruptDataError, FormatError, XphysWarning
+
+__all__ = ["FrameCodec", "Notice"]
+
+NAME = "xphys.frame"
+
+
+class Notice:
+    """A warning that is given once, however many arrays share it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def give(self) -> None:
+        """Warn, the first time."""
+        if self.text:
+            warnings.warn(self.text, XphysWarning, stacklevel=3)
+        self.text = ""
+
+
+@dataclass(frozen=True)
+class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
+    """Stored chunks in the container of xphys.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked for; part of the metadata of the array.
+    lossy : bool, default False
+        Whether values that Zarr hands over are coded within ``request.bounds``. A codec read
+        from a store always writes losslessly: a copy or a change of a region loses nothing for
+        a second time. Not part of the metadata.
+    notice : Notice, optional
+        A warning to give when an array is created with this codec. Not part of the metadata.
+    """
+
+    is_fixed_size = False
+
+    request: Request = field(default_factory=Request)
+    lossy: bool = field(default=False, compare=False)
+    notice: Notice | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FrameCodec:
+        """Read the metadata of an array."""
+        return cls(Request.from_dict(data.get("configuration") or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metadata: name and configuration."""
+        return {"name": NAME, "configuration": self.request.to_dict()}
+
+    def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
+        """Refuse dtypes that the container cannot hold."""
+        native = dtype.to_native_dtype()
+        if native.newbyteorder("<").str not in SUPPORTED:
+            raise FormatError(f"{NAME} stores floating point and integers, got dtype {native}")
+
+    def evolve_from_array_spec(self, array_spec: ArraySpec) -> FrameCodec:
+        """Bind to an array; gives the notice, if there is one."""
+        if self.notice is None:
+            return self
+        self.notice.give()
+        return replace(self, notice=None)
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        """Not known before coding; Zarr's interface asks for this error."""
+        raise NotImplementedError("the size of a coded chunk depends on its values")
+
+    async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        request = self.request if self.lossy else Request()
+        values = _crop(chunk_array.as_numpy_array(), chunk_spec.fill_value)
+        data = await asyncio.to_thread(encode_chunk, values, request)
+        return chunk_spec.prototype.buffer.from_bytes(data)
+
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return await asyncio.to_thread(_decode, chunk_bytes.to_bytes(), chunk_spec)
+
+    async def _decode_partial_single(
+        self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        prototype, shape = chunk_spec.prototype, chunk_spec.shape
+        front = await byte_getter.get(prototype, RangeByteRequest(0, _front(chunk_spec)))
+        if front is None:
+            return None
+        header = parse(front.to_bytes())
+        _check_fits(header, chunk_spec)
+        wanted = _blocks_touched(selection, shape, header)
+        runs = _runs(wanted)
+        requests = [_byte_range(header, run) for run in runs]
+        answers = await asyncio.gather(*(byte_getter.get(prototype, r) for r in requests))
+        parts = []
+        for run, answer in zip(runs, answers, strict=True):
+            if answer is None:
+                raise CorruptDataError("a chunk vanished while it was read")
+            base, data = header.blocks[run[0]].offset, answer.to_bytes()
+            for index in run:
+                block = header.blocks[index]
+                start = block.offset - base
+                parts.append((index, data[start : start + block.length]))
+        return await asyncio.to_thread(_select, header, parts, selection, chunk_spec)
+
+
+def _crop(values: np.ndarray, fill: Any) -> np.ndarray:
+    """Cut trailing planes that hold nothing but the fill value.
+
+    Zarr pads the last chunk of an axis with it: such points are no data, and counting them
+    would loosen a bound relative to the spread.
+    """
+    if values.dtype.kind != "f" and values.dtype.kind not in "iu":
+        return values
+    padded = np.isnan(values) if np.isnan(fill) else values == fill
+    if not padded.any() or padded.all():
+        return values
+    for axis in range(values.ndim):
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        full = padded.all(axis=others)
+        keep = values.shape[axis] - int(np.argmin(full[::-1]))
+        cut = (slice(None),) * axis + (slice(0, keep),)
+        values, padded = values[cut], padded[cut]
+    return values
+
+
+def _front(spec: ArraySpec) -> int:
+    """Bytes that hold the header of any chunk of this array."""
+    shape = spec.shape or (1,)
+    itemsize = spec.dtype.to_native_dtype().itemsize
+    fewest = min(block_extent(shape, axis, itemsize) for axis in range(len(shape)))
+    return header_size(len(shape), -(-max(shape) // max(fewest, 1)))
+
+
+def _check_fits(header: Header, spec: ArraySpec) -> None:
+    shape = spec.shape or (1,)
+    native = spec.dtype.to_native_dtype()
+    fits = len(shape) == len(header.shape) and all(
+        a <= b for a, b in zip(header.shape, shape, strict=True)
+    )
+    if not fits or header.dtype.newbyteorder("=") != native.newbyteorder("="):
+        raise CorruptDataError(
+            f"expected a chunk of {native} within {shape}, found {header.dtype} {header.shape}"
+        )
+
+
+def _padded(header: Header, spec: ArraySpec, make: Any) -> np.ndarray:
+    shape = spec.shape or (1,)
+    native = spec.dtype.to_native_dtype().newbyteorder("=")
+    if header.shape == shape:
+        return np.asarray(make(shape, native))
+    return np.full(shape, spec.fill_value, native)
+
+
+def _decode(data: bytes, spec: ArraySpec) -> NDBuffer:
+    header = parse(data)
+    _check_fits(header, spec)
+    values = decode_chunk(data)
+    if header.shape != (spec.shape or (1,)):
+        whole = _padded(header, spec, np.empty)
+        whole[tuple(slice(0, n) for n in header.shape)] = values
+        values = whole
+    return spec.prototype.nd_buffer.from_numpy_array(values.reshape(spec.shape))
+
+
+def _select(
+    header: Header, parts: Sequence[tuple[int, bytes]], selection: Any, spec: ArraySpec
+) -> NDBuffer:
+    # zeros: pages of blocks that nobody asked for are never touched
+    out = decode_blocks(header, parts, _padded(header, spec, np.zeros))
+    chosen = out.reshape(spec.shape)[selection]
+    return spec.prototype.nd_buffer.from_numpy_array(np.ascontiguousarray(chosen))
+
+
+def _blocks_touched(selection: Any, shape: tuple[int, ...], header: Header) -> list[int]:
+    """Blocks that hold any of the selected points."""
+    if not shape:
+        return list(range(len(header.blocks)))
+    index = selection if isinstance(selection, tuple) else (selection,)
+    axis = header.axis
+    if all(isinstance(s, slice | int | np.integer) for s in index):
+        part = index[axis] if axis < len(index) else slice(None)
+        steps = np.atleast_1d(np.arange(shape[axis])[part])
+    else:
+        column = np.arange(shape[axis]).reshape((-1,) + (1,) * (len(shape) - axis - 1))
+        steps = np.broadcast_to(column, shape)[selection]
+    numbers = np.unique(steps) // header.extent
+    return [int(n) for n in np.unique(numbers) if n < len(header.blocks)]
+
+
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Neighbouring numbers put together: one request for each run."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _byte_range(header: Header, run: Sequence[int]) -> RangeByteRequest:
+    first, last = header.blocks[run[0]], header.blocks[run[-1]]
+    return RangeByteRequest(first.offset, last.offset + last.length)

@@ -1,0 +1,132 @@
+"""Byte streams: zstd whose size is known before it is opened, byte planes, variable integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numcodecs import zstd
+
+from xphys.errors import CorruptDataError
+
+__all__ = ["Reader", "inflate", "deflate", "join_planes", "split_planes", "varint"]
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_LEVEL = 9
+
+
+def deflate(data: bytes | np.ndarray) -> bytes:
+    """Compress with zstd; empty stays empty."""
+    raw = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
+    return zstd.compress(raw, _LEVEL) if raw else b""
+
+
+def _declared_size(data: bytes) -> int | None:
+    """Content size in a zstd frame header (RFC 8878, section 3.1.1.1), None if absent."""
+    if len(data) < 6 or data[:4] != _ZSTD_MAGIC:
+        return None
+    descriptor = data[4]
+    single, flag = bool(descriptor & 0x20), descriptor >> 6
+    width = (1 if single else 0, 2, 4, 8)[flag]
+    start = 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
+    if width == 0 or len(data) < start + width:
+        return None
+    value = int.from_bytes(data[start : start + width], "little")
+    return value + 256 if width == 2 else value
+
+
+def inflate(data: bytes, size: int) -> bytes:
+    """Decompress exactly size bytes; anything else is an error before memory is taken.
+
+    Parameters
+    ----------
+    data : bytes
+        What `deflate` made.
+    size : int
+        Number of bytes expected.
+
+    Returns
+    -------
+    bytes
+        The content.
+
+    Raises
+    ------
+    CorruptDataError
+        If the stream declares another size or cannot be decoded.
+    """
+    if size == 0 and not data:
+        return b""
+    declared = _declared_size(data)
+    if declared != size:
+        raise CorruptDataError(f"expected a stream of {size} bytes, it declares {declared}")
+    try:
+        out = zstd.decompress(data)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptDataError(f"a stream of {size} bytes cannot be decoded: {error}") from error
+    if len(out) != size:
+        raise CorruptDataError(f"expected {size} bytes, decoded {len(out)}")
+    return bytes(out)
+
+
+def split_planes(values: np.ndarray) -> bytes:
+    """Bytes of equal significance put together: (n,) of w bytes -> w planes of n bytes."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    little = flat.astype(flat.dtype.newbyteorder("<"), copy=False)
+    return little.view(np.uint8).reshape(flat.size, flat.dtype.itemsize).T.tobytes()
+
+
+def join_planes(data: bytes, dtype: np.dtype) -> np.ndarray:
+    """Inverse of `split_planes`: native array of shape (n,)."""
+    width = dtype.itemsize
+    planes = np.frombuffer(data, np.uint8).reshape(width, len(data) // width)
+    flat = np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(-1)
+    return flat.astype(dtype.newbyteorder("="), copy=False)
+
+
+def varint(value: int) -> bytes:
+    """An unsigned integer in groups of seven bits, lowest first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class Reader:
+    """Reads a byte string from the front; running out is an error, never a short answer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """The next count bytes."""
+        if count < 0 or self._at + count > len(self._data):
+            left = len(self._data) - self._at
+            raise CorruptDataError(f"expected {count} more bytes, found {left}")
+        self._at += count
+        return bytes(self._data[self._at - count : self._at])
+
+    def varint(self) -> int:
+        """The next unsigned integer, at most 63 bits."""
+        value = shift = 0
+        while shift < 63:
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+        raise CorruptDataError("expected an integer below 2^63, found a longer one")
+
+    def section(self, size: int) -> bytes:
+        """A zstd stream with its length in front; size bytes when opened."""
+        return inflate(self.take(self.varint()), size)
+
+    def rest(self) -> bytes:
+        """Everything that is left."""
+        return self.take(len(self._data) - self._at)
+
+    def end(self) -> None:
+        """Check that nothing is left over."""
+        if self._at != len(self._data):
+            raise CorruptDataError(f"{len(self._data) - self._at} bytes too many")

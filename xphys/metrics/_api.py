@@ -1,0 +1,378 @@
+"""Comparison of labelled Datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import add
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from xphys._dims import lift, resolve_dims
+from xphys.errors import SchemaError, UnknownNameError
+from xphys.fields import derive
+from xphys.metrics import _kernels as kernels
+from xphys.metrics._view import Comparison, summary
+from xphys.schema import ENSEMBLE_DIMS, PROVENANCE, SPATIAL_DIMS, axis, record, vectors
+from xphys.spectra import spectra
+
+__all__ = ["Comparison", "compare", "summary"]
+
+# Means are taken over the other dims; their largest change is sought along these.
+_LEADING = (*ENSEMBLE_DIMS, "time")
+# Coordinates may be off by this share of their mean step (float32 positions of a large box).
+_COORDINATE_TOLERANCE = 1e-3
+
+_ATTRS = {
+    "vrmse": {"long_name": "root mean square error over standard deviation", "units": "1"},
+    "vrmse_t": {"long_name": "vrmse of each snapshot", "units": "1"},
+    "rel_l2": {"long_name": "norm of the error over norm of the reference", "units": "1"},
+    "max_abs": {"long_name": "largest absolute error, in the units of the variable"},
+    "psnr": {"long_name": "peak signal-to-noise ratio", "units": "dB"},
+    "mismatched_nonfinite": {"long_name": "points that are not finite and differ", "units": "1"},
+    "invariant_drift": {"long_name": "largest change of a mean over deviation", "units": "1"},
+    "spectrum_error": {"long_name": "relative error of the power spectrum", "units": "1"},
+    "divergence": {"long_name": "rms divergence times mean spacing over rms", "units": "1"},
+    "bytes": {"long_name": "stored size", "units": "byte"},
+    "ratio": {"long_name": "size of the reference in memory over stored size", "units": "1"},
+}
+
+Fields = xr.Dataset | xr.DataArray
+Pairs = dict[Hashable, tuple[xr.DataArray, xr.DataArray]]
+
+
+def compare(
+    test: Fields,
+    reference: Fields,
+    *,
+    dims: str | Iterable[Hashable] | None = None,
+    stored: Mapping[str, int | xr.DataArray] | None = None,
+) -> Comparison:
+    r"""Measure how far data are from a reference.
+
+    With the error :math:`d = \hat x - x`, means over the finite points and sums in float64:
+
+    - ``vrmse`` = :math:`\sqrt{\langle d^2\rangle / \langle (x-\langle x\rangle)^2\rangle}`;
+      ``vrmse_t(time)`` is that of each snapshot, against its own deviation (NaN where a variable
+      has no snapshots: no time, or nothing but time)
+    - ``rel_l2`` = :math:`\sqrt{\langle d^2\rangle / \langle x^2\rangle}`, ``max_abs`` = max |d|
+    - ``psnr`` = :math:`20 \log_{10}((\max x - \min x)/\sqrt{\langle d^2\rangle})` in dB
+    - ``invariant_drift`` = the largest :math:`|\langle d\rangle|` of a field (mean over all but
+      ensemble dims and time) over the standard deviation of the whole variable
+    - ``spectrum_error(wavenumber)`` = :math:`|E_{\hat x}/E_x - 1|` of the power spectra over
+      the periodic axes, averaged over the rest; NaN in shells with less than 1e-14 of the
+      variance, and for variables without periodic axes
+    - ``divergence(vector, origin)`` = rms of the divergence times the mean spacing of the axes,
+      over the rms length of the vector (its components along them); origin is "reference" or
+      "test"; only for vectors whose divergence exists
+    - ``mismatched_nonfinite`` counts points that are not finite in one of the two and not equal
+      (all NaN count as equal); where there are any, the errors are infinite. Equal ones are left
+      out of all sums, but make ``spectrum_error`` and ``divergence`` NaN.
+
+    An exact copy has error 0 and psnr infinity, also of a constant; a constant that is not
+    reproduced has vrmse infinity.
+
+    Parameters
+    ----------
+    test, reference : Dataset or DataArray
+        Both of one kind, any chunks. Compared are the real variables that both have.
+    dims : str or iterable of str, optional
+        Dims to take the measures over, all by default; the others stay. Variables with none of
+        them are left out.
+    stored : mapping of str to int or 0-d DataArray, optional
+        Stored bytes per variable; adds ``bytes`` and ``ratio``.
+
+    Returns
+    -------
+    Comparison
+        A Dataset on dim ``variable``, lazy where the inputs are: the errors take one pass, with
+        about 5 times the float64 size of a chunk per task; spectra and divergence are separate.
+
+    Raises
+    ------
+    UnknownNameError
+        If no real variable is in both.
+    SchemaError
+        If a variable differs in dims, sizes or positions between the two, a dim is unknown, or
+        the two are not of one kind.
+
+    Examples
+    --------
+    >>> x = xr.Dataset({"density": ("x", [1.0, 2.0, 3.0])})
+    >>> float(compare(x + 0.1, x).max_abs.round(3)[0])
+    0.1
+    """
+    new, old = _datasets(test, reference)
+    over = None if dims is None else resolve_dims(old, dims)
+    pairs = _pairs(new, old, over)
+    columns: dict[str, dict[Hashable, xr.DataArray]] = {}
+    for name, (t, r) in pairs.items():
+        along = [d for d in r.dims if over is None or d in over]
+        for measure, value in {**_errors(t, r, along), **_spectrum_error(t, r, along)}.items():
+            columns.setdefault(measure, {})[name] = value
+    for name, size in (stored or {}).items():
+        if name in pairs:
+            number = size if isinstance(size, xr.DataArray) else xr.DataArray(float(size))
+            columns.setdefault("bytes", {})[name] = number.astype(np.float64).reset_coords(
+                drop=True
+            )
+    if "bytes" in columns:
+        columns["ratio"] = {
+            name: _divide(xr.DataArray(float(pairs[name][1].nbytes)), size)
+            for name, size in columns["bytes"].items()
+        }
+    result = {measure: _stack(parts, list(pairs)) for measure, parts in columns.items()}
+    result |= _divergence(pairs, over)
+    return _finish(result, pairs, old, new, dims)
+
+
+def _finish(
+    result: dict[str, xr.DataArray],
+    pairs: Pairs,
+    reference: xr.Dataset,
+    test: xr.Dataset,
+    dims: str | Iterable[Hashable] | None,
+) -> Comparison:
+    ds = xr.Dataset({name: v.assign_attrs(_ATTRS[name]) for name, v in result.items()})
+    units = [str(r.attrs.get("units", "")) for _, r in pairs.values()]
+    kept = {
+        name: c.variable
+        for name, c in reference.coords.items()
+        if set(c.dims) <= set(ds.dims) and name not in ds.variables
+    }
+    ds = ds.assign_coords(kept).assign_coords(units=("variable", units))
+    shells = {tuple(_periodic(r, r.dims)) for _, r in pairs.values()} - {()}
+    if "complete" in ds.coords and len(shells) > 1:
+        ds = ds.drop_vars("complete")  # each set of axes has its own Nyquist wavenumber
+    if PROVENANCE in test.attrs:
+        ds.attrs[PROVENANCE] = test.attrs[PROVENANCE]
+    names = None if dims is None else [str(d) for d in resolve_dims(reference, dims)]
+    ds = record(ds, "compare", {"dims": names})
+    return Comparison(ds.data_vars, ds.coords, ds.attrs)
+
+
+def _datasets(test: Fields, reference: Fields) -> tuple[xr.Dataset, xr.Dataset]:
+    if isinstance(test, xr.DataArray) and isinstance(reference, xr.DataArray):
+        name = reference.name or "data"
+        return test.to_dataset(name=name), reference.to_dataset(name=name)
+    if isinstance(test, xr.Dataset) and isinstance(reference, xr.Dataset):
+        return test, reference
+    raise SchemaError(
+        f"expected two Datasets or two DataArrays, got {type(test).__name__} and "
+        f"{type(reference).__name__}"
+    )
+
+
+def _pairs(test: xr.Dataset, reference: xr.Dataset, over: tuple[Hashable, ...] | None) -> Pairs:
+    """Variables of both, the test's values on the reference's dims, coordinates and attrs."""
+    common = [
+        name
+        for name in reference.data_vars
+        if name in test.data_vars
+        and all(v.dtype.kind in "fiub" for v in (test[name], reference[name]))
+    ]
+    if not common:
+        raise UnknownNameError(
+            f"no real variable is in both: test has {list(test.data_vars)}, reference has "
+            f"{list(reference.data_vars)}"
+        )
+    pairs: Pairs = {}
+    for name in common:
+        t, r = test[name], reference[name]
+        if over is not None and not set(over) & set(r.dims):
+            continue
+        _check_grid(t, r)
+        pairs[name] = (r.copy(data=t.transpose(*r.dims).data), r)
+    if not pairs:
+        raise SchemaError(f"none of the variables {common} has any of the dims {over}")
+    return pairs
+
+
+def _check_grid(test: xr.DataArray, reference: xr.DataArray) -> None:
+    if dict(test.sizes) != dict(reference.sizes):
+        raise SchemaError(
+            f"variable {reference.name!r} has sizes {dict(test.sizes)} in test and "
+            f"{dict(reference.sizes)} in reference: select or interpolate to one grid"
+        )
+    for dim in reference.dims:
+        if dim not in test.indexes or dim not in reference.indexes:
+            continue
+        a, b = test.indexes[dim].to_numpy(), reference.indexes[dim].to_numpy()
+        if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
+            step = (np.ptp(b) / (b.size - 1)) if b.size > 1 else np.abs(b).max(initial=0.0)
+            same = bool((np.abs(a - b) <= _COORDINATE_TOLERANCE * step).all())
+        else:
+            same = np.array_equal(a, b)
+        if not same:
+            raise SchemaError(
+                f"variable {reference.name!r} has sizes {dict(test.sizes)} in test and "
+                f"{dict(reference.sizes)} in reference, but other positions along {dim!r}: "
+                "select or interpolate to one grid"
+            )
+
+
+def _errors(
+    test: xr.DataArray, reference: xr.DataArray, along: Sequence[Hashable]
+) -> dict[str, xr.DataArray]:
+    core = [d for d in along if d not in _LEADING]
+    lead = [d for d in along if d in _LEADING]
+    blocks = _block_states(test, reference, core)
+    fields = _merged(blocks, core)
+    names = ("vrmse", "rel_l2", "max_abs", "psnr", "mismatched_nonfinite")
+    measures = dict(zip(names, _scores(fields, lead), strict=True))
+    if "time" in reference.dims and set(along) - {"time"}:
+        measures["vrmse_t"] = _scores(fields, [d for d in lead if d != "time"])[0]
+    measures["invariant_drift"] = lift(
+        kernels.drift,
+        _together(fields, lead),
+        core_dims=[*map(str, lead), "state"],
+        output_core_dims=[[]],
+        output_dtypes=[np.float64],
+        kwargs={"axes": len(lead)},
+    )
+    return measures
+
+
+def _block_states(
+    test: xr.DataArray, reference: xr.DataArray, core: Sequence[Hashable]
+) -> xr.DataArray:
+    """State of each chunk: reduced dims keep one entry per chunk, ``state`` comes last."""
+    lead = [d for d in reference.dims if d not in core]
+    t, r = test.transpose(*lead, *core), reference.transpose(*lead, *core)
+    if r.chunks is None and t.chunks is None:
+        data = kernels.states(t.to_numpy(), r.to_numpy(), core=len(core))
+    else:
+        r = r.chunk(t.chunksizes) if r.chunks is None else r
+        t = t.chunk(r.chunksizes)
+        chunks = r.chunks or ()
+        data = dask.array.map_blocks(
+            kernels.states,
+            t.data,
+            r.data,
+            core=len(core),
+            chunks=(
+                *chunks[: len(lead)],
+                *((1,) * len(c) for c in chunks[len(lead) :]),
+                (kernels.STATE,),
+            ),
+            new_axis=[r.ndim],
+            dtype=np.float64,
+            meta=np.empty((0,) * (r.ndim + 1)),
+        )
+    coords = {d: r.coords[d].variable for d in lead if d in r.coords}
+    return xr.DataArray(data, coords, [*lead, *core, "state"])
+
+
+def _together(state: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
+    return state if state.chunks is None or not over else state.chunk(dict.fromkeys(over, -1))
+
+
+def _merged(state: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
+    result: xr.DataArray = lift(
+        kernels.merge,
+        _together(state, over),
+        core_dims=[*map(str, over), "state"],
+        output_core_dims=[["state"]],
+        output_dtypes=[np.float64],
+        kwargs={"axes": len(over)},
+    )
+    return result
+
+
+def _scores(state: xr.DataArray, over: Sequence[Hashable]) -> tuple[xr.DataArray, ...]:
+    result: tuple[xr.DataArray, ...] = lift(
+        kernels.scores,
+        _together(state, over),
+        core_dims=[*map(str, over), "state"],
+        output_core_dims=[[]] * 5,
+        output_dtypes=[np.float64] * 5,
+        kwargs={"axes": len(over)},
+    )
+    return result
+
+
+def _divide(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
+    result: xr.DataArray = lift(
+        kernels.divide,
+        numerator,
+        denominator,
+        core_dims=[],
+        output_core_dims=[[]],
+        output_dtypes=[np.float64],
+    )
+    return result
+
+
+def _periodic(field: xr.DataArray, along: Iterable[Hashable]) -> list[str]:
+    """Periodic uniform spatial axes with more than one point."""
+    dims = [d for d in SPATIAL_DIMS if d in along and d in field.coords and field.sizes[d] > 1]
+    return [d for d in dims if axis(field, d).periodic]
+
+
+def _spectrum_error(
+    test: xr.DataArray, reference: xr.DataArray, along: Sequence[Hashable]
+) -> dict[str, xr.DataArray]:
+    axes = _periodic(reference, along)
+    if not axes:
+        return {}
+    rest = [d for d in along if d not in axes]
+    means = [spectra(f, dims=axes).mean(rest, skipna=False) for f in (test, reference)]
+    error: xr.DataArray = lift(
+        kernels.spectrum_error, *means, core_dims=["wavenumber"], output_dtypes=[np.float64]
+    )
+    return {"spectrum_error": error}
+
+
+def _divergence(pairs: Pairs, over: tuple[Hashable, ...] | None) -> dict[str, xr.DataArray]:
+    origins = {
+        "reference": xr.Dataset({name: r for name, (_, r) in pairs.items()}),
+        "test": xr.Dataset({name: t for name, (t, _) in pairs.items()}),
+    }
+    found: dict[str, list[xr.DataArray]] = {}
+    for vector in vectors(origins["reference"]):
+        try:
+            found[vector] = [_mean_divergence(ds, vector, over) for ds in origins.values()]
+        except SchemaError:  # incomplete vector, or an axis without positions
+            continue
+    if not found:
+        return {}
+    origin = xr.DataArray(list(origins), dims="origin", name="origin")
+    parts = {vector: _concat(values, origin) for vector, values in found.items()}
+    return {"divergence": _stack(parts, list(parts), "vector")}
+
+
+def _mean_divergence(
+    ds: xr.Dataset, vector: str, over: tuple[Hashable, ...] | None
+) -> xr.DataArray:
+    divergence = derive(ds, f"divergence_{vector}")[f"divergence_{vector}"]
+    along = [d for d in divergence.dims if over is None or d in over]
+    axes = [axis(ds, d) for d in SPATIAL_DIMS if d in divergence.dims]
+    components = [ds[vectors(ds)[vector][a.name]] for a in axes]
+    spacing = sum(a.step for a in axes) / len(axes)
+    square = reduce(add, (_mean_square(c, along) for c in components))
+    rms = _mean_square(divergence, along) ** 0.5
+    return _divide(rms * spacing, square**0.5)
+
+
+def _mean_square(field: xr.DataArray, along: Sequence[Hashable]) -> xr.DataArray:
+    return (field.astype(np.float64) ** 2).mean(along, skipna=False)
+
+
+def _concat(values: Sequence[xr.DataArray], dim: xr.DataArray) -> xr.DataArray:
+    return xr.concat(values, dim, coords="minimal", compat="override", join="outer")
+
+
+def _stack(
+    parts: Mapping[Hashable, xr.DataArray] | Mapping[str, xr.DataArray],
+    names: list[Hashable] | list[str],
+    dim: str = "variable",
+) -> xr.DataArray:
+    """Put one value per name on a new first dim; NaN where a name has none."""
+    values = {str(name): part for name, part in parts.items()}
+    labels = [str(name) for name in names]
+    filled = [values.get(name, xr.DataArray(np.nan)).rename(None) for name in labels]
+    wide = xr.broadcast(*xr.align(*filled, join="outer"))
+    index = xr.DataArray(labels, dims=dim, name=dim)
+    return _concat(wide, index)

@@ -5,6 +5,7 @@ Importing xphys registers the accessor ``.phys`` on Dataset, DataArray and DataT
 
 from typing import TYPE_CHECKING
 
+from xphys import accessors as accessors
 from xphys._lazy import attach
 from xphys._version import __version__
 

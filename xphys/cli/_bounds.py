@@ -111,7 +111,7 @@ def _measured(
 ) -> float:
     if kind == "max_rel":
         spread = float(reference.max()) - float(reference.min())
-        return row["max_abs"] / spread if spread else row["max_abs"]
+        return float(row["max_abs"] / spread if spread else row["max_abs"])
     if kind == "pointwise_rel":
         truth = reference.astype("float64")
         error = abs(test.astype("float64") - truth)

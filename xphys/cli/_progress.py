@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 __all__ = ["ProgressBar"]
 
 
-class ProgressBar(Callback):
+class ProgressBar(Callback):  # type: ignore[misc]
     """Context manager that shows how many tasks of each Dask graph are done.
 
     Parameters

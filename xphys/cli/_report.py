@@ -11,7 +11,7 @@ import xarray as xr
 from xphys import io, metrics
 from xphys.cli._output import number, print_table
 
-__all__ = ["COLUMNS", "cells", "measure", "print_rows", "rows"]
+__all__ = ["COLUMNS", "cells", "measure", "print_rows", "rows", "total_stored"]
 
 # Column of the table -> key of a row.
 COLUMNS = {
@@ -28,6 +28,11 @@ def measure(test: xr.Dataset, reference: xr.Dataset) -> metrics.Comparison:
     """Compare over all dims and compute; with stored sizes where ``test`` lies in a store."""
     stored = {str(name): size for name, size in io.stored_bytes(test).items()}
     return metrics.compare(test, reference, stored=stored or None).compute()
+
+
+def total_stored(ds: xr.Dataset) -> int:
+    """Bytes of all variables of an opened store."""
+    return sum(int(size) for size in io.stored_bytes(ds).values())
 
 
 def rows(comparison: xr.Dataset) -> list[dict[str, Any]]:

@@ -59,7 +59,9 @@ def compress(
     }
     chosen = [v for v in variables.split(",") if v] if variables is not None else None
     names = chosen or list(ds.data_vars)
-    bounds = {kind: parse_bound(kind, entries, names) for kind, entries in asked.items()}
+    bounds: dict[str, Any] = {
+        kind: parse_bound(kind, entries, names) for kind, entries in asked.items()
+    }
     compressed = codecs.compress(ds, **bounds, method=method, variables=chosen)
     with ProgressBar("compressing"):
         io.to_zarr(compressed, store, mode="w" if overwrite else "w-")

@@ -10,6 +10,7 @@ from xphys import io
 from xphys.accessors import bytes_text
 from xphys.cli._output import AsJson, Source, Store, emit_json
 from xphys.cli._progress import ProgressBar
+from xphys.cli._report import total_stored
 
 __all__ = ["Overwrite", "convert"]
 
@@ -26,7 +27,7 @@ def convert(
     ds = io.open(source)
     with ProgressBar("converting"):
         io.to_zarr(ds, store, mode="w" if overwrite else "w-")
-    stored = sum(io.stored_bytes(io.open(store)).values())
+    stored = total_stored(io.open(store))
     if as_json:
         emit_json({"store": store, "bytes": ds.nbytes, "stored_bytes": stored})
     else:

@@ -17,13 +17,13 @@ from xphys.accessors import bytes_text
 from xphys.cli import _plain_reader
 from xphys.cli._output import AsJson, emit_json, number, print_table
 from xphys.cli._progress import ProgressBar
-from xphys.cli._report import COLUMNS, cells, measure, rows
+from xphys.cli._report import COLUMNS, cells, measure, rows, total_stored
 from xphys.errors import XphysError
 
 __all__ = ["demo"]
 
 BOUNDS = (1e-2, 1e-1)
-DRAWN = 1e-1  # the bound whose error can be seen
+DRAWN = 1e-2  # times 100 its error fills the range of the colours
 
 
 def demo(
@@ -48,7 +48,7 @@ def demo(
         "variables": len(source.data_vars),
         "bytes": source.nbytes,
         "lossless": str(lossless),
-        "lossless_bytes": _stored(io.open(str(lossless))),
+        "lossless_bytes": total_stored(io.open(str(lossless))),
         "results": results,
         "figure": str(figure),
     }
@@ -72,7 +72,7 @@ def _compressed(source: xr.Dataset, output: Path, lossless: Path, bound: float) 
     for row in found:
         row["vrmse_plain_reader"] = plain[row["variable"]]
     met = all(row["vrmse"] <= bound and row["vrmse_plain_reader"] <= bound for row in found)
-    size = _stored(written)
+    size = total_stored(written)
     return {
         "vrmse": bound,
         "met": met,
@@ -85,10 +85,6 @@ def _compressed(source: xr.Dataset, output: Path, lossless: Path, bound: float) 
 
 def _name(bound: float) -> str:
     return f"vrmse_{bound:g}.zarr"
-
-
-def _stored(ds: xr.Dataset) -> int:
-    return sum(int(size) for size in io.stored_bytes(ds).values())
 
 
 def _read_plainly(store: Path, lossless: Path) -> dict[str, float]:

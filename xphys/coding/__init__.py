@@ -6,7 +6,7 @@ two doors, `methods` the table of lossy methods.
 
 from xphys.coding.bounds import Bounds
 from xphys.coding.frame import decode_chunk, encode_chunk, read_header
-from xphys.coding.methods import methods, register
+from xphys.coding.table import methods, register
 from xphys.coding.request import Request
 from xphys.coding.transform import TRANSFORM
 

@@ -113,18 +113,21 @@ class Bounds:
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
         return {name: value for name, value in pairs if value is not None}
 
-    def limits(self, x: np.ndarray) -> Limits:
+    def limits(self, x: np.ndarray, exponent: int = 0) -> Limits:
         """Turn the bounds into limits for one array.
 
         Parameters
         ----------
         x : ndarray of float64, shape (n,)
-            The points that may change, scaled so that squares neither overflow nor all vanish.
+            The points that may change, divided by ``2**exponent`` so that squares neither
+            overflow nor all vanish.
+        exponent : int, default 0
+            Of that division.
 
         Returns
         -------
         Limits
-            In the units of x; ``max_abs`` must have been scaled by `scaled` before.
+            In the units of x.
         """
         squared = absolute = relative = math.inf
         spread = float(x.max() - x.min()) if x.size else 0.0
@@ -137,21 +140,11 @@ class Bounds:
             # a range so small and a demand so high that the power underflows leaves zero: exact
             squared = min(squared, x.size * (spread * 10.0 ** (-self.psnr / 20)) ** 2)
         if self.max_abs is not None:
-            absolute = min(absolute, self.max_abs)
+            # an overflow means a bound beyond anything that x could miss
+            with np.errstate(over="ignore", under="ignore"):
+                absolute = min(absolute, float(np.ldexp(self.max_abs, -exponent)))
         if self.max_rel is not None:
             absolute = min(absolute, self.max_rel * spread)
         if self.pointwise_rel is not None:
             relative = self.pointwise_rel
         return Limits(squared, absolute, relative)
-
-    def scaled(self, exponent: int) -> Bounds:
-        """The same bounds for data divided by ``2**exponent``."""
-        if self.max_abs is None:
-            return self
-        values = self.to_dict()
-        values["max_abs"] = (
-            min(math.ldexp(self.max_abs, -exponent), 1e308)
-            if (math.frexp(self.max_abs)[1] - exponent < 1024)
-            else 1e308
-        )
-        return Bounds(**values)

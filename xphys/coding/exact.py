@@ -29,7 +29,8 @@ def fill_values(x: np.ndarray) -> np.ndarray:
         of all remaining points.
     """
     mask: np.ndarray = ~np.isfinite(x)
-    magnitude = np.abs(x).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        magnitude = np.abs(x).astype(np.float64)
     magnitude[mask] = 0
     for _ in range(_MOST_FILL_VALUES if x.size else 0):
         peak = magnitude.max()

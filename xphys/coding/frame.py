@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xphys.coding import exact, methods
+from xphys.coding import exact, table
 from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Bounds, Limits
 from xphys.coding.header import SUPPORTED, Block, Header, digest, parse
 from xphys.coding.request import Request
@@ -85,7 +85,7 @@ def _settle(
     x: np.ndarray,
     held: np.ndarray,
     stream: bytes,
-    method: methods.Method,
+    method: table.Method,
     limits: Limits,
     exponent: int,
 ) -> _Coded:
@@ -114,7 +114,7 @@ def _lossy(
     pieces: list[np.ndarray], held: list[np.ndarray], request: Request, bounds: Bounds
 ) -> tuple[list[_Coded], int]:
     """Code all blocks by the method asked for, within the bounds; exponent used."""
-    method = methods.get(request.method)
+    method = table.get(request.method)
     free = np.concatenate([p[~h].astype(np.float64) for p, h in zip(pieces, held, strict=True)])
     peak = float(np.abs(free).max(initial=0.0))
     whole_numbers = pieces[0].dtype.kind in "iu"
@@ -122,7 +122,7 @@ def _lossy(
         return [_lossless(p) for p in pieces], 0
     exponent = math.frexp(peak)[1]
     free = np.ldexp(free, -exponent)
-    limits = bounds.scaled(exponent).limits(free)
+    limits = bounds.limits(free, exponent)
     if limits.squared == 0 or limits.absolute == 0 or limits.relative == 0:
         return [_lossless(p) for p in pieces], 0
     fill = float(free.mean())
@@ -207,7 +207,7 @@ def _decode_block(data: bytes, header: Header, index: int) -> np.ndarray:
     dtype = header.dtype.newbyteorder("=")
     if block.method == LOSSLESS:
         return exact.read_lossless(data, shape, dtype)
-    method = methods.by_code(block.method)
+    method = table.by_code(block.method)
     reader = Reader(data)
     stream = reader.take(reader.varint())
     y = _finish(method.decode(stream, shape), header.exponent, dtype)

@@ -126,7 +126,7 @@ def _round_up(value: float) -> np.float32:
     if not math.isfinite(value) or value > np.finfo(np.float32).max:
         return np.float32(np.inf)
     rounded = np.float32(value)
-    return rounded if rounded >= value else np.nextafter(rounded, np.float32(np.inf))
+    return rounded if float(rounded) >= value else np.nextafter(rounded, np.float32(np.inf))
 
 
 def header_size(ndim: int, blocks: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xphys.coding import integers, transforms
 from xphys.coding.bounds import Limits
-from xphys.coding.methods import Method
+from xphys.coding.table import Method
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError
 
@@ -29,6 +29,7 @@ _DEAD_ZONE, _NO_DEAD_ZONE = 0.38, 0.5
 _POINTWISE_SHARE = 1 / 3.5
 _AIM = 0.997  # of the squared error allowed
 _SAMPLE = 2**17
+_LARGEST_CHANGE = 12.0  # of the logarithm of the step in one go
 
 
 def _distortion(blocks: Sequence[np.ndarray], limits: Limits) -> float:
@@ -117,10 +118,13 @@ def _find_step(
     magnitudes: Sequence[np.ndarray], target: float, offset: float, start: float
 ) -> float:
     """Largest step whose mean squared error stays below target, by secant on logarithms."""
+    count = sum(m.size for m in magnitudes)
+    if sum(float(np.dot(m, m)) for m in magnitudes) / count <= target:
+        return 4 * max(float(m.max()) for m in magnitudes) + 1e-300  # nothing needs to be coded
     step, known = start, []
     for _ in range(12):
         errors = [_error(m, step, offset) * m.size for m in magnitudes]
-        error = sum(errors) / sum(m.size for m in magnitudes)
+        error = sum(errors) / count
         if _AIM - 0.004 <= error / target <= 1:
             return step
         known.append((math.log(step), math.log(max(error, 1e-300))))
@@ -129,7 +133,8 @@ def _find_step(
         if len(known) > 1 and known[-1][0] != known[-2][0]:
             slope = (known[-1][1] - known[-2][1]) / (known[-1][0] - known[-2][0])
             slope = min(max(slope, 0.2), 4.0)
-        step = math.exp(known[-1][0] + (aim - known[-1][1]) / slope)
+        change = (aim - known[-1][1]) / slope
+        step = math.exp(known[-1][0] + min(max(change, -_LARGEST_CHANGE), _LARGEST_CHANGE))
     below = [s for s, e in known if e <= math.log(target)]
     return math.exp(max(below)) if below else math.exp(min(s for s, _ in known)) / 2
 

@@ -121,13 +121,14 @@ def _picture(comparison: xr.Dataset) -> str:
     if not curves:
         return ""
     xs, ys = (np.concatenate([c[i] for c in curves.values()]) for i in (0, 1))
-    top = float(np.ceil(ys.max() + 1e-9))
-    bottom = max(float(np.floor(ys.min())), top - _DECADES)
+    # Shells that are lost altogether (errors of many decades) must not press the rest flat.
+    top = min(float(np.ceil(ys.max() + 1e-9)), 1.0)
+    bottom = max(min(float(np.floor(ys.min())), top - 1), top - _DECADES)
     left, right = float(xs.min()), max(float(xs.max()), float(xs.min()) + 1e-3)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - left) / (right - left)
-        up = (max(y, bottom) - bottom) / (top - bottom)
+        up = (min(max(y, bottom), top) - bottom) / (top - bottom)
         return (
             _LEFT + across * (_WIDTH - _LEFT - _RIGHT),
             _HEIGHT - _BOTTOM - up * (_HEIGHT - _BOTTOM - _TOP),

@@ -122,7 +122,8 @@ def _computed(
     name = str(reference.name)
     if not spatial_dims(reference):
         raise SchemaError(f"variable {name!r} has dims {reference.dims}: expected z, y or x")
-    own = compare(test, reference)[["vrmse"]]  # also checks that the grids agree
+    # Checks that the grids agree; in chunks, because only what is asked for is then computed.
+    own = compare(*(f if f.chunks else f.chunk() for f in (test, reference)))[["vrmse"]]
     scores = own if comparison is None else comparison.sel(variable=name)
     wanted = [n for n in ("vrmse", "ratio") if n in scores.data_vars]
     pictures = [_slice(field, time) for field in (test, reference)]
@@ -194,7 +195,7 @@ def _image(panel: Axes, field: xr.DataArray, **style: Any) -> Any:
     panel.set_xlabel(_axis_label(field, across))
     panel.set_ylabel(_axis_label(field, down))
     shape = np.ptp(y.astype(np.float64)) / max(np.ptp(x.astype(np.float64)), 1e-300)
-    if down != "time" and 0.2 < shape < 5:
+    if down != "time" and 0.5 <= shape <= 2:
         panel.set_aspect("equal")
     return image
 
@@ -243,7 +244,7 @@ def _draw_spectra(panel: Axes, parts: _Parts, name: str) -> None:
     if top > 0:  # a logarithmic axis cannot be empty
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-16 * top))
+        panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-14 * top))
     nyquist = old["wavenumber"].values[old["complete"].values]
     if 0 < nyquist.size < old.sizes["wavenumber"]:
         panel.axvspan(nyquist[-1], old["wavenumber"].values[-1], color="0.5", alpha=0.12, lw=0)

@@ -11,7 +11,7 @@ WORKERS ?= 2
 
 help:
 	@echo "make demo     install the core and run the demonstration"
-	@echo "make test     lint, types and the whole suite (doctests too)"
+	@echo "make test     lint, types, the whole suite (doctests too) and the docs"
 	@echo "make lint     ruff: rules and format"
 	@echo "make types    mypy"
 	@echo "make docs     build docs/_build/html; warnings are errors"
@@ -38,7 +38,7 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.core
 	$(BIN)/xphys demo
 
-test: lint types tests
+test: lint types tests docs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ release = __version__
 
 extensions = ["myst_nb"]
 nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 exclude_patterns = ["_build"]
 
 html_theme = "pydata_sphinx_theme"

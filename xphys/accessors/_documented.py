@@ -45,19 +45,20 @@ def _load(target: str) -> str | None:
 
 
 def without_first_parameter(doc: str) -> str:
-    """Cut the first entry (the object itself) out of a numpydoc Parameters section."""
-    doc = inspect.cleandoc(doc)
+    """Cut the first name (the object itself) out of a numpydoc Parameters section."""
+    doc = inspect.cleandoc(doc) + "\n"
     heading = _PARAMETERS.search(doc)
-    if heading is None:
-        return doc
-    entry = _ENTRY.match(doc, heading.end())
-    if entry is None:
-        return doc
+    entry = None if heading is None else _ENTRY.match(doc, heading.end())
+    if heading is None or entry is None:
+        return doc.rstrip()
+    first, comma, _ = entry.group().partition(" : ")[0].partition(", ")
+    if comma:  # "test, reference : Dataset" documents the others as well
+        return (doc[: entry.start()] + doc[entry.start() + len(first + comma) :]).rstrip()
     rest = doc[entry.end() :]
     # Where the object was the only parameter, the next line is the title of a section.
     lines = rest.split("\n", 2)
     alone = len(lines) < 2 or set(lines[1].strip()) == {"-"}
-    return doc[: heading.start() if alone else heading.end()] + rest
+    return (doc[: heading.start() if alone else heading.end()] + rest).rstrip()
 
 
 def documented(target: str) -> Callable[[F], F]:

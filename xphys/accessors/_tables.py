@@ -73,10 +73,14 @@ def sections(found: Mapping[str, Any]) -> Iterable[Section]:
     vectors = [(n, ", ".join(parts.values())) for n, parts in found["vectors"].items()]
     yield Section("Vectors", ("name", "components"), vectors)
     parameters = [
-        (name, number_text(row["value"]), ", ".join(row["dims"]) or "-", row.get("units", "-"))
+        (name, _value_text(row["value"]), ", ".join(row["dims"]) or "-", row.get("units", "-"))
         for name, row in found["parameters"].items()
     ]
     yield Section("Parameters", ("name", "value", "along", "units"), parameters)
+
+
+def _value_text(value: Any) -> str:
+    return "not loaded" if value is None else number_text(value)
 
 
 def _variable_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from xphys.cli._bounds import broken, parse_bound
 from xphys.cli._output import AsJson, Source, Store, emit_json
 from xphys.cli._progress import ProgressBar
 from xphys.cli._report import measure, print_rows, rows
+from xphys.cli._write import check_target
 from xphys.cli.convert import Overwrite
 
 __all__ = ["compress"]
@@ -48,6 +49,7 @@ def compress(
 
     Example: xphys compress run.zarr small.zarr --vrmse 1e-2 --max-abs density=1e-3
     """
+    check_target(store, source=source, overwrite=overwrite)
     ds = io.open(source)
     asked = {
         "vrmse": vrmse,

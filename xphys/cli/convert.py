@@ -11,6 +11,7 @@ from xphys.accessors import bytes_text
 from xphys.cli._output import AsJson, Source, Store, emit_json
 from xphys.cli._progress import ProgressBar
 from xphys.cli._report import total_stored
+from xphys.cli._write import check_target
 
 __all__ = ["Overwrite", "convert"]
 
@@ -24,6 +25,7 @@ def convert(
 
     Example: xphys convert "run/*.bin" run.zarr
     """
+    check_target(store, source=source, overwrite=overwrite)
     ds = io.open(source)
     with ProgressBar("converting"):
         io.to_zarr(ds, store, mode="w" if overwrite else "w-")

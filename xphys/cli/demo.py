@@ -18,6 +18,7 @@ from xphys.cli import _plain_reader
 from xphys.cli._output import AsJson, emit_json, number, print_table
 from xphys.cli._progress import ProgressBar
 from xphys.cli._report import COLUMNS, cells, measure, rows, total_stored
+from xphys.cli._write import check_target
 from xphys.errors import XphysError
 
 __all__ = ["demo"]
@@ -37,10 +38,12 @@ def demo(
 
     Example: xphys demo --output xphys-demo
     """
+    lossless = output / "lossless.zarr"
+    for store in (lossless, *(output / _name(bound) for bound in BOUNDS)):
+        check_target(store, overwrite=True)
     output.mkdir(parents=True, exist_ok=True)
     with ProgressBar("reading AthenaK files"):
         source = io.open(str(files("xphys") / "data" / "mri_64"))
-        lossless = output / "lossless.zarr"
         io.to_zarr(source, lossless, mode="w")
     results = [_compressed(source, output, lossless, bound) for bound in BOUNDS]
     figure = _draw(output, lossless)

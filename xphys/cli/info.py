@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+import xarray as xr
 
 from xphys import io, schema
 from xphys.accessors import facts, sections, summarize
@@ -14,11 +15,11 @@ __all__ = ["info"]
 def info(source: Source, as_json: AsJson = False) -> None:
     """Show dimensions, variables, sizes, parameters, vectors and provenance.
 
-    Reads metadata only.
+    Reads metadata and the parameters only.
 
     Example: xphys info run.zarr
     """
-    ds = io.open(source)
+    ds = _with_parameters(io.open(source))
     found = {**summarize(ds), "provenance": schema.provenance(ds)}
     if as_json:
         emit_json(found)
@@ -28,6 +29,11 @@ def info(source: Source, as_json: AsJson = False) -> None:
         print_table(section.title, section.header, section.rows)
     steps = [(step["operation"], _arguments(step)) for step in found["provenance"]]
     print_table("Provenance", ("operation", "parameters"), steps)
+
+
+def _with_parameters(ds: xr.Dataset) -> xr.Dataset:
+    small = [n for n, c in ds.coords.items() if set(c.dims) <= set(schema.ENSEMBLE_DIMS)]
+    return ds.assign_coords({name: ds[name].load() for name in small})
 
 
 def _arguments(step: dict[str, object]) -> str:

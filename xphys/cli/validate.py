@@ -7,7 +7,7 @@ import dataclasses
 import typer
 
 from xphys import io, schema
-from xphys.cli._output import AsJson, Source, emit_json, print_table
+from xphys.cli._output import AsJson, Source, emit_json
 
 __all__ = ["validate"]
 
@@ -21,9 +21,7 @@ def validate(source: Source, as_json: AsJson = False) -> None:
     if as_json:
         emit_json([dataclasses.asdict(finding) for finding in findings])
     elif findings:
-        rows = [tuple(map(str, dataclasses.astuple(finding))) for finding in findings]
-        header = tuple(field.name for field in dataclasses.fields(findings[0]))
-        print_table(f"{len(findings)} findings", header, rows)
+        typer.echo("\n".join(map(str, findings)))
     else:
         typer.echo("no findings")
     if findings:

@@ -39,7 +39,8 @@ def derivative(
         In `result_dtype`. A value that is not finite spreads over its whole line (spectral) or
         to its neighbours (finite differences).
     """
-    work = field.astype(result_dtype(field.dtype))
+    # One memory order, because sums along an axis depend on it to the last bit.
+    work = np.array(field, dtype=result_dtype(field.dtype), order="C")
     with np.errstate(invalid="ignore", over="ignore"):
         if period is None:
             gradient: NDArray[Any] = np.gradient(work, positions, axis=-1, edge_order=2)

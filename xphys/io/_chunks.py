@@ -17,10 +17,15 @@ _FEWEST_STEPS = 16
 
 
 def _even(size: int, most: int) -> int:
-    """Largest chunk not above most such that all chunks but the last are equal and it is not
-    much shorter than they are."""
+    """Largest chunk not above ``most`` for which the last one is about as long as the others."""
     count = -(-size // max(most, 1))
     return -(-size // count) if count else max(size, 1)
+
+
+def _balanced(size: int, least: int, most: int) -> int:
+    """A chunk of at least ``least``, longer if that makes the last one about as long as it is."""
+    chunk = -(-size // max(size // least, 1))
+    return chunk if chunk <= most else min(least, size)
 
 
 def storage_chunks(
@@ -62,7 +67,7 @@ def storage_chunks(
     >>> storage_chunks(("time", "y", "x"), (53, 256, 256), 4)
     (53, 256, 256)
     >>> storage_chunks(("time", "y", "x"), (1000, 512, 512), 4)
-    (16, 512, 512)
+    (17, 512, 512)
     """
     ensemble = [i for i, d in enumerate(dims) if d in ENSEMBLE_DIMS]
     steps = [i for i, d in enumerate(dims) if d == "time"]
@@ -77,8 +82,9 @@ def storage_chunks(
                 chunks[i] = _even(shape[i], max(_LARGEST // rest, 1))
     frame = math.prod(chunks) * itemsize
     for i in steps:
-        most = max(_TARGET // frame, min(_FEWEST_STEPS, max(_LARGEST // frame, 1)))
-        chunks[i] = _even(max(shape[i], 1), most)
+        most = max(_LARGEST // frame, 1)
+        wanted_steps = max(_TARGET // frame, min(_FEWEST_STEPS, most))
+        chunks[i] = _balanced(max(shape[i], 1), wanted_steps, most)
     for i in reversed(ensemble):
         member = math.prod(chunks) * itemsize
         if member < _SMALLEST:

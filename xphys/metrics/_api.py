@@ -88,7 +88,7 @@ def compare(
     -------
     Comparison
         A Dataset on dim ``variable``, lazy where the inputs are: the errors take one pass, with
-        about 5 times the float64 size of a chunk per task; spectra and divergence are separate.
+        about 6 times the float64 size of a chunk per task; spectra and divergence are separate.
 
     Raises
     ------

@@ -84,9 +84,9 @@ def spectra(
     Notes
     -----
     A field with a value that is not finite gives NaN in all shells. Fields in float32 are
-    transformed in float32 (Parseval to about 1e-6; 1e-12 in float64). A task holds whole fields
-    along the transformed axes: about 4 times the bytes of one chunk, plus 4 bytes per point of
-    one field for the table of shells.
+    transformed in float32 (Parseval to about 1e-6; 1e-12 in float64). A task holds one
+    chunk with whole fields along the transformed axes (twice if these are not the last), and
+    about 35 bytes per point of one field.
 
     Examples
     --------

@@ -59,7 +59,9 @@ def shell_index(sizes: tuple[int, ...], lengths: tuple[float, ...]) -> NDArray[n
 def _power(fields: NDArray[Any], window: str | None) -> NDArray[np.float64]:
     """Squared amplitude of each mode of ``fields`` (field, *axes), conjugates counted in."""
     single = fields.dtype.kind == "f" and fields.dtype.itemsize <= 4
-    work: NDArray[np.floating[Any]] = fields.astype(np.float32 if single else np.float64)
+    # One memory order, because sums over axes depend on it to the last bit.
+    work: NDArray[np.floating[Any]]
+    work = fields.astype(np.float32 if single else np.float64, order="C")
     axes = tuple(range(1, work.ndim))
     # The mean goes first: a large offset would cost the small modes their digits.
     work = work - work.mean(axis=axes, keepdims=True, dtype=np.float64).astype(work.dtype)

@@ -184,7 +184,7 @@ def _select(
     # zeros: pages of blocks that nobody asked for are never touched
     out = decode_blocks(header, parts, _padded(header, spec, np.zeros))
     chosen = out.reshape(spec.shape)[selection]
-    return spec.prototype.nd_buffer.from_numpy_array(np.ascontiguousarray(chosen))
+    return spec.prototype.nd_buffer.from_numpy_array(np.asarray(chosen, order="C"))
 
 
 def _blocks_touched(selection: Any, shape: tuple[int, ...], header: Header) -> list[int]:

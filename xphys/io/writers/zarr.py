@@ -188,6 +188,8 @@ def _prepare(
         if v.chunks is not None:
             unit = asked.get("shards") or asked["chunks"]
             out[name] = out[name].chunk(dict(zip(v.dims, unit, strict=True)))
+        if v.dtype.kind == "U":  # fixed-length strings have no specification in Zarr v3
+            out[name] = out[name].astype(object)
         out[name].encoding = kept
         merged[name] = asked
     return out, merged
@@ -220,7 +222,8 @@ def _write_with_payloads(
     parts: list[Any] = []
     lazy = [n for n, v in prepared.variables.items() if v.chunks is not None and n not in payloads]
     if lazy:
-        rest = prepared[lazy].drop_vars([n for n in prepared.coords if n not in lazy])
+        rest = prepared[lazy]
+        rest = rest.drop_vars([n for n in rest.coords if n not in lazy])
         for name in rest.variables:
             rest[name].encoding = {}
         parts.append(_describe(rest, store, mode="r+", consolidated=False, **options))

@@ -138,7 +138,9 @@ class _Lines:
         line = self.next(key)
         found, equals, value = line.partition("=")
         if not equals or found.strip() != key:
-            raise FormatError(f"{self.path}: expected the header line '{key}=', found {line[:60]!r}")
+            raise FormatError(
+                f"{self.path}: expected the header line '{key}=', found {line[:60]!r}"
+            )
         return value.strip()
 
 
@@ -280,7 +282,11 @@ def _byte_order(path: str, record: bytes, largest: int) -> str:
     """The format has no byte-order mark: take the order that gives possible cell indices."""
     for order in "<>":
         pairs = np.frombuffer(record, f"{order}i4", 6).reshape(3, 2)
-        if (pairs[:, 0] >= 0).all() and (pairs[:, 0] <= pairs[:, 1]).all() and pairs.max() < largest:
+        if (
+            (pairs[:, 0] >= 0).all()
+            and (pairs[:, 0] <= pairs[:, 1]).all()
+            and pairs.max() < largest
+        ):
             return order
     found = np.frombuffer(record, "<i4", 6).tolist()
     raise FormatError(

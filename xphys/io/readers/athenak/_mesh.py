@@ -131,8 +131,7 @@ class Layout:
         """Cells of the common grid at a level; 1 along collapsed and sliced axes."""
         scale = mesh.scale(level)
         return _triple(
-            1 if cut else n * s
-            for cut, n, s in zip(self.sliced, mesh.cells, scale, strict=True)
+            1 if cut else n * s for cut, n, s in zip(self.sliced, mesh.cells, scale, strict=True)
         )
 
     def plane(self, axis: int) -> int:
@@ -303,9 +302,7 @@ def _piece(
     overlap: tuple[int, list[np.ndarray], list[np.ndarray], Triple, Triple],
 ) -> _Piece:
     block, target, source, _, down = overlap
-    low = _triple(
-        int(s.min()) * q + t for s, q, t in zip(source, down, layout.trim, strict=True)
-    )
+    low = _triple(int(s.min()) * q + t for s, q, t in zip(source, down, layout.trim, strict=True))
     high = _triple(
         (int(s.max()) + 1) * q + t - 1 for s, q, t in zip(source, down, layout.trim, strict=True)
     )
@@ -373,11 +370,10 @@ def fill_values(
 
 def _pick(rows: np.ndarray, piece: _Piece, trim: Triple) -> np.ndarray:
     firsts = [
-        s * q + t - o
-        for s, q, t, o in zip(piece.source, piece.down, trim, piece.low, strict=True)
+        s * q + t - o for s, q, t, o in zip(piece.source, piece.down, trim, piece.low, strict=True)
     ]
     if piece.down == (1, 1, 1):
-        return rows[np.ix_(*firsts)]
+        return np.asarray(rows[np.ix_(*firsts)])
     fine = [(f[:, None] + np.arange(q)).ravel() for f, q in zip(firsts, piece.down, strict=True)]
     parts = [n for f, q in zip(firsts, piece.down, strict=True) for n in (len(f), q)]
     cells = rows[np.ix_(*fine)].astype(np.float64).reshape(parts)

@@ -1,0 +1,105 @@
+"""Dims, whole chunks and lift."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+from xphys._dims import lift, resolve_dims, whole
+from xphys.errors import SchemaError
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("the graph was computed")
+
+
+@pytest.fixture
+def field() -> xr.DataArray:
+    x = xr.Variable("x", np.arange(6) / 6, {"period": 1.0, "units": "m"})
+    data = np.random.default_rng(0).normal(size=(8, 4, 6))
+    return xr.DataArray(
+        data, {"x": x, "Re": 10.0}, ("time", "y", "x"), name="density", attrs={"units": "kg"}
+    )
+
+
+def total(values, axes):
+    return values.sum(axis=tuple(range(-axes, 0)))
+
+
+def test_resolve_dims_takes_spatial_dims_or_names_in_order(field):
+    assert resolve_dims(field) == ("y", "x")
+    assert resolve_dims(field, "time") == ("time",)
+    assert resolve_dims(field, ("x", "time")) == ("time", "x")
+    assert resolve_dims(field.to_dataset(), ["x"]) == ("x",)
+
+
+@pytest.mark.parametrize("dims", ["lon", ("x", "lon"), ()])
+def test_resolve_dims_refuses_what_is_not_there(field, dims):
+    with pytest.raises(SchemaError, match=r"time.*y.*x"):
+        resolve_dims(field, dims)
+
+
+def test_resolve_dims_needs_a_spatial_dim():
+    with pytest.raises(SchemaError, match="name the dimensions"):
+        resolve_dims(xr.DataArray([1.0], dims="time"))
+
+
+def test_whole_keeps_values_and_the_size_of_chunks(field):
+    chunked = field.chunk(time=8, y=2, x=3)
+    result = whole(chunked, ["y", "x"])
+    assert result.chunksizes == {"time": (2, 2, 2, 2), "y": (4,), "x": (6,)}
+    xr.testing.assert_identical(result.compute(), field)
+    assert whole(field, ["x"]) is field
+    single = field.chunk(time=1)
+    assert whole(single, ["y", "x"]) is single
+
+
+def test_lift_equals_the_kernel_chunked_or_not(field):
+    expected = field.values.sum(axis=(1, 2))
+    for given in (field, field.chunk(time=3)):
+        with dask.config.set(scheduler=refuse):
+            result = lift(
+                total,
+                given,
+                core_dims=["y", "x"],
+                output_core_dims=[[]],
+                output_dtypes=[float],
+                kwargs={"axes": 2},
+            )
+        assert (result.chunks is None) == (given.chunks is None)
+        np.testing.assert_array_equal(result.values, expected)
+        assert result.attrs == {}
+        assert float(result.Re) == 10.0
+
+
+def test_lift_keeps_attributes_of_coordinates_with_several_inputs(field):
+    result = lift(np.add, field, field, core_dims=["x"], output_dtypes=[float])
+    assert result.x.attrs == {"period": 1.0, "units": "m"}
+    assert field.attrs == {"units": "kg"}
+
+
+def test_lift_gives_several_outputs_and_new_sizes(field):
+    first, half = lift(
+        lambda a: (a[..., 0], a[..., ::2]),
+        field.chunk(time=2),
+        core_dims=["x"],
+        output_core_dims=[[], ["x"]],
+        output_sizes={"x": 3},
+        output_dtypes=[float, float],
+    )
+    np.testing.assert_array_equal(first, field[..., 0])
+    np.testing.assert_array_equal(half, field[..., ::2])
+    assert "x" not in half.coords
+
+
+def test_lift_refuses_a_chunked_core_dim_and_names_the_call(field):
+    with pytest.raises(SchemaError, match=r'total .*rechunk with \.chunk\(\{"y": -1, "x": -1\}\)'):
+        lift(total, field.chunk(y=2, x=3), core_dims=["y", "x"], output_dtypes=[float])
+
+
+def test_lift_refuses_other_positions(field):
+    other = field.assign_coords(x=field.x + 1)
+    with pytest.raises(ValueError, match="exact"):
+        lift(np.add, field, other, core_dims=["x"], output_dtypes=[float])

@@ -1,0 +1,161 @@
+"""``xphys.open``: recognise what lies behind a name by its content and open it lazily."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+from xphys._storage import Source, expand, is_url
+from xphys.errors import FormatError, SchemaError, UnknownNameError
+from xphys.io.readers._chunk import Chunks, chunked
+from xphys.io.readers._probe import Probe, probe
+from xphys.io.readers.athenak.backend import is_athenak, open_paths
+from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf, open_zarr
+from xphys.schema import PROVENANCE
+
+__all__ = ["READERS", "Reader", "open"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format: a line in the table below.
+
+    Attributes
+    ----------
+    name : str
+        What ``engine=`` takes.
+    wants : str
+        What it looks for, for error messages.
+    recognise : callable
+        Probe -> bool, from the content alone.
+    open : callable
+        (paths, *, storage_options, cache, **reader) -> Dataset, without Dask where possible.
+    """
+
+    name: str
+    wants: str
+    recognise: Callable[[Probe], bool]
+    open: Callable[..., xr.Dataset]
+
+
+# The general formats come last: many others are HDF5 underneath.
+READERS = (
+    Reader("athenak", "AthenaK dumps (.bin, .cbin) or history (.hst)", is_athenak, open_paths),
+    Reader("zarr", "a Zarr group (zarr.json, .zgroup, .zmetadata)", is_zarr, open_zarr),
+    Reader("netcdf", "netCDF or HDF5 (by signature)", is_netcdf, open_netcdf),
+)
+
+
+def open(
+    source: Source,
+    *,
+    engine: str | None = None,
+    chunks: Chunks = "auto",
+    strict: bool | Literal["full"] = True,
+    storage_options: Mapping[str, Any] | None = None,
+    **reader: Any,
+) -> xr.Dataset:
+    """Open simulation data as one lazy Dataset in the data model.
+
+    Parameters
+    ----------
+    source : str, path or iterable of those
+        A file, folder, glob, URL or list. The format is recognised by content, not by name. In a
+        folder of AthenaK dumps the history table is left aside: open it by its own path,
+        ``xphys.open("run/HB3.mhd.hst")``.
+    engine : str, optional
+        "athenak", "zarr", "netcdf", or the name of any engine that xarray has. By default found
+        from the content.
+    chunks : "auto", mapping or None
+        "auto": Dask chunks of whole stored chunks (or files) up to 64 MiB, none of which is
+        split; a mapping dim -> size, ``{}`` for one per stored chunk; None: no Dask, values are
+        read when they are asked for.
+    strict : bool or "full"
+        How stores that carry a manifest are checked: metadata at once and every chunk when it is
+        read (True), everything first ("full"), not at all (False). Files of other programs have
+        no manifest; it does not change how they are read.
+    storage_options : mapping, optional
+        For the file system of URLs.
+    **reader
+        Options of the reader. AthenaK: ``groups``, ``level``, ``missing`` (see
+        :func:`xphys.io.readers.athenak.open_athenak`). Zarr and netCDF: ``normalize=False`` to
+        keep names and dims as stored, and those of ``xarray.open_dataset``.
+
+    Returns
+    -------
+    Dataset
+        Dims ``(time, z, y, x)``, those that exist, with provenance and ``encoding["source"]``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist or a pattern matches nothing.
+    FormatError
+        If no reader recognises the source, or what it finds is damaged.
+    UnknownNameError
+        If ``engine`` does not exist.
+    SchemaError
+        If ``chunks`` or ``strict`` is invalid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import xarray as xr
+    >>> import xphys
+    >>> path = tempfile.mkdtemp() + "/run.nc"
+    >>> xr.Dataset({"rho": ("x1", [1.0, 2.0])}).to_netcdf(path)
+    >>> xphys.open(path)["rho"].dims
+    ('x',)
+    """
+    if strict not in (True, False, "full"):
+        raise SchemaError(f"strict must be True, False or 'full', got {strict!r}")
+    paths = expand(source)
+    options = {"storage_options": storage_options, "cache": chunks is None, **reader}
+    if engine is None:
+        ds = _recognise(paths, storage_options).open(paths, **options)
+    else:
+        ds = _named(engine)(paths, **options)
+    return chunked(ds, chunks, _token(paths, ds, reader))
+
+
+def _recognise(paths: Sequence[str], storage_options: Mapping[str, Any] | None) -> Reader:
+    first = probe(paths[0], storage_options)
+    for reader in READERS:
+        if reader.recognise(first):
+            return reader
+    looked = "; ".join(reader.wants for reader in READERS)
+    kind = "a folder" if os.path.isdir(paths[0]) else f"first bytes {first.start[:16]!r}"
+    if first.failure is not None:
+        kind = f"no readable file ({first.failure})"
+    raise FormatError(
+        f"{paths[0]}: looked for {looked}; found {kind}: give engine=... or the path of the data"
+    ) from first.failure
+
+
+def _named(engine: str) -> Callable[..., xr.Dataset]:
+    for reader in READERS:
+        if reader.name == engine:
+            return reader.open
+    known = xr.backends.list_engines()
+    if engine not in known:
+        names = sorted({*(reader.name for reader in READERS), *known})
+        raise UnknownNameError(f"expected an engine among {names}, got {engine!r}")
+    return lambda paths, **options: open_engine(paths, engine=engine, **options)
+
+
+def _token(paths: Sequence[str], ds: xr.Dataset, reader: Mapping[str, Any]) -> str | None:
+    """Equal for equal local files, whose times of change are in the provenance; else none.
+
+    A store at a URL may change behind its name: its tasks must never be taken for older ones.
+    """
+    if any(is_url(path) or not os.path.exists(path) for path in paths):
+        return None
+    from dask.base import tokenize
+
+    times = [os.stat(path).st_mtime_ns for path in paths]
+    where = [os.path.abspath(path) for path in paths]
+    return str(tokenize(where, times, ds.attrs.get(PROVENANCE), sorted(map(repr, reader.items()))))

@@ -1,0 +1,222 @@
+"""NetCDF files and Zarr stores through xarray's own engines, brought into the data model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from xphys._storage import is_url, open_binary
+from xphys.errors import FormatError
+from xphys.io.readers._probe import Probe, probe
+from xphys.io.readers._source import source_identity
+from xphys.schema import normalize as to_model
+from xphys.schema import record
+
+__all__ = ["is_netcdf", "is_zarr", "open_engine", "open_netcdf", "open_zarr"]
+
+_CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ROOTS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
+Options = Mapping[str, Any] | None
+
+
+def is_netcdf(probe: Probe) -> bool:
+    """True for the signatures of classic netCDF and of HDF5."""
+    return probe.start.startswith((*_CLASSIC, _HDF5))
+
+
+def _root(path: str, storage_options: Options) -> tuple[str, bytes] | None:
+    """Name and content of the metadata document that makes a folder a Zarr store."""
+    if is_url(path):
+        import fsspec
+
+        system, place = fsspec.core.url_to_fs(path, **dict(storage_options or {}))
+        for name in _ROOTS:
+            inside = f"{place.rstrip('/')}/{name}"
+            if system.exists(inside):
+                return name, bytes(system.cat_file(inside))
+        return None
+    for name in _ROOTS:
+        inside = os.path.join(path, name)
+        if os.path.isfile(inside):
+            with open_binary(inside) as file:
+                return name, file.read()
+    return None
+
+
+def is_zarr(probe: Probe) -> bool:
+    """True if the folder or URL holds the metadata of a Zarr group or array."""
+    if probe.start.startswith((*_CLASSIC, _HDF5)) or "*" in probe.path:
+        return False
+    return _root(probe.path, probe.storage_options) is not None
+
+
+def _timedelta() -> xr.coders.CFTimedeltaCoder:
+    # A time in "seconds" is a number of the simulation; only what was timedelta64 becomes one.
+    return xr.coders.CFTimedeltaCoder(decode_via_units=False)
+
+
+def _finish(
+    ds: xr.Dataset, engine: str, source: Mapping[str, Any], normalize: bool, path: str
+) -> xr.Dataset:
+    ds = record(ds, "open", {"engine": engine}, source=source)
+    ds = to_model(ds) if normalize else ds
+    ds.encoding["source"] = path
+    for variable in ds.variables.values():
+        variable.encoding.setdefault("source", path)
+    return ds
+
+
+def open_zarr(
+    paths: Sequence[str],
+    *,
+    storage_options: Options = None,
+    normalize: bool = True,
+    cache: bool = False,
+    **options: Any,
+) -> xr.Dataset:
+    """Open one Zarr group, version 2 or 3, consolidated or not.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        One folder or URL.
+    storage_options : mapping, optional
+        For the file system of a URL.
+    normalize : bool
+        Bring names and dims into the data model.
+    cache : bool
+        Keep what was read in memory; only of use without Dask.
+    **options
+        Passed to ``xarray.open_dataset(engine="zarr")``, e.g. ``group``.
+
+    Returns
+    -------
+    Dataset
+        Without Dask; ``encoding["source"]`` is set on it and on every variable.
+
+    Raises
+    ------
+    FormatError
+        If there are several stores, or the store is a single array.
+    """
+    if len(paths) != 1:
+        raise FormatError(f"expected one Zarr store, got {len(paths)}: open them one by one")
+    path = paths[0]
+    place = f"{path.rstrip('/')}/{options.get('group') or ''}".rstrip("/")
+    root = _root(place, storage_options)
+    if root is None:
+        raise FormatError(f"{place}: expected one of {', '.join(_ROOTS)}, found none")
+    name, content = root
+    document = _parse(place, name, content)
+    if name == ".zarray" or document.get("node_type") == "array":
+        raise FormatError(
+            f"{path}: expected a Zarr group, found a single array: open the group that holds it"
+        )
+    ds = xr.open_dataset(
+        path,
+        engine="zarr",
+        chunks=None,
+        cache=cache,
+        **{
+            "decode_timedelta": _timedelta(),
+            "storage_options": storage_options,
+            "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
+            **options,
+        },
+    )
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    source = {**source_identity([path.rstrip("/")]), "metadata_digest": digest}
+    return _finish(ds, "zarr", source, normalize, path)
+
+
+def _parse(path: str, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise FormatError(f"{path}/{name}: expected JSON, found damage: {error}") from None
+    return document if isinstance(document, dict) else {}
+
+
+def open_netcdf(
+    paths: Sequence[str],
+    *,
+    storage_options: Options = None,
+    normalize: bool = True,
+    cache: bool = False,
+    **options: Any,
+) -> xr.Dataset:
+    """Open netCDF files, several of them joined by their coordinates.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Local files or URLs.
+    storage_options : mapping, optional
+        For the file system of URLs.
+    normalize : bool
+        Bring names and dims into the data model.
+    cache : bool
+        Keep what was read in memory; only of use without Dask.
+    **options
+        Passed to ``xarray.open_dataset`` (``xarray.open_mfdataset`` for several files).
+
+    Returns
+    -------
+    Dataset
+        One file: without Dask. Several: one Dask chunk per stored chunk.
+    """
+    return open_engine(
+        paths,
+        engine=None,
+        storage_options=storage_options,
+        normalize=normalize,
+        cache=cache,
+        **options,
+    )
+
+
+def open_engine(
+    paths: Sequence[str],
+    *,
+    engine: str | None,
+    storage_options: Options = None,
+    normalize: bool = True,
+    cache: bool = False,
+    **options: Any,
+) -> xr.Dataset:
+    """Open files with any engine that xarray knows; parameters as in :func:`open_netcdf`."""
+    settings = {"decode_timedelta": _timedelta(), **options}
+    if len(paths) == 1:
+        path = paths[0]
+        target, engine_used = _target(path, storage_options, engine)
+        ds = xr.open_dataset(target, engine=engine_used, chunks=None, cache=cache, **settings)
+    else:
+        path = paths[0]
+        ds = xr.open_mfdataset(
+            [open_binary(p, storage_options) if is_url(p) else p for p in paths],
+            engine=engine,
+            chunks={},
+            **{
+                "combine": "by_coords",
+                "data_vars": "minimal",
+                "coords": "minimal",
+                "compat": "equals",
+                "join": "exact",
+                **settings,
+            },
+        )
+    return _finish(ds, engine or "netcdf", source_identity(paths), normalize, path)
+
+
+def _target(path: str, storage_options: Options, engine: str | None) -> tuple[Any, Any]:
+    """What xarray is given: a remote file as an open file, which only some engines read."""
+    if not is_url(path) or engine is not None:
+        return path, engine
+    classic = probe(path, storage_options).start.startswith(_CLASSIC)
+    return open_binary(path, storage_options), "scipy" if classic else "h5netcdf"

@@ -41,9 +41,7 @@ def expand(source: Source) -> list[str]:
     found: list[str] = []
     for entry in source:
         path = os.fspath(entry)
-        if is_url(path):
-            found.append(path)
-        elif os.path.exists(path):
+        if is_url(path) or os.path.exists(path):
             found.append(path)
         else:
             path = os.path.expanduser(path)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from xphys.coding import Bounds, Request, decode_chunk, encode_chunk, methods, read_header
 from xphys.coding import table
-from xphys.coding.table import Method, register
+from xphys.coding.method import Method
+from xphys.coding.table import register
 from xphys.errors import BoundError, CorruptDataError, FormatError, UnknownNameError
 
 _spec = importlib.util.spec_from_file_location(

@@ -218,6 +218,23 @@ def test_values_are_never_computed():
     assert "b" in normalize(ds)
 
 
+def test_odd_attributes_and_indexes_do_not_break_the_check():
+    odd = {"bounds": [1], "standard_name": [2], "boundary": np.arange(2), "period": [1.0, 2.0]}
+    ds = with_x(**odd, spacing=["a"])
+    ds["a"].attrs.update(vector=[1], component=["x"])
+    codes = {f.code for f in validate(ds)}
+    assert codes >= {"unknown-boundary", "bad-period", "unknown-spacing"}
+    assert normalize(ds)["a"].dims == ("time", "y", "x")
+    stacked = good().stack(points=("y", "x")).rename(points="z")
+    assert "time" in normalize(stacked).dims
+    assert not [f for f in validate(stacked) if f.where == "z" and "coordinate" in f.code]
+    ranged = good().drop_vars("x").isel(x=slice(0, 4))
+    index = xr.indexes.RangeIndex.arange(0.0, 1.0, 0.25, dim="x")
+    ranged = ranged.assign_coords(xr.Coordinates.from_xindex(index))
+    assert normalize(ranged)["x"].attrs["spacing"] == "uniform"
+    assert hits(ranged, "missing-units", "x")
+
+
 def test_only_datasets():
     with pytest.raises(SchemaError, match="expected a Dataset, got DataArray"):
         validate(good()["a"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,17 @@ class Section:
 
 
 def bytes_text(size: int | None) -> str:
-    """Bytes with a decimal unit.
+    """Write a number of bytes with a decimal unit.
+
+    Parameters
+    ----------
+    size : int or None
+        Bytes; None where not known.
+
+    Returns
+    -------
+    str
+        Three digits and a unit of powers of 1000, or ``"-"``.
 
     Examples
     --------
@@ -48,7 +58,18 @@ def number_text(value: Any) -> str:
 
 
 def facts(found: Mapping[str, Any]) -> str:
-    """One line: number of variables, sizes, findings."""
+    """Sum up in one line: number of variables, sizes, findings.
+
+    Parameters
+    ----------
+    found : mapping
+        What `summarize` returned.
+
+    Returns
+    -------
+    str
+        One line.
+    """
     parts = [f"{len(found['variables'])} variables", f"{bytes_text(found['bytes'])} in memory"]
     if (stored := found["stored_bytes"]) is not None:
         parts.append(f"{bytes_text(stored)} stored")
@@ -57,8 +78,19 @@ def facts(found: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def sections(found: Mapping[str, Any]) -> Iterable[Section]:
-    """Tables of what `summarize` returned: dimensions, variables, vectors, parameters."""
+def sections(found: Mapping[str, Any]) -> Iterator[Section]:
+    """Lay out a summary as tables: dimensions, variables, vectors, parameters.
+
+    Parameters
+    ----------
+    found : mapping
+        What `summarize` returned.
+
+    Yields
+    ------
+    Section
+        Some may have no rows.
+    """
     columns = ("size", "spacing", "boundary", "period", "step", "units")
     yield Section(
         "Dimensions",

@@ -60,7 +60,7 @@ def compress(
         "pointwise_rel": pointwise_rel,
     }
     chosen = [v for v in variables.split(",") if v] if variables is not None else None
-    names = chosen or list(ds.data_vars)
+    names = chosen or [str(name) for name in ds.data_vars]
     bounds: dict[str, Any] = {
         kind: parse_bound(kind, entries, names) for kind, entries in asked.items()
     }

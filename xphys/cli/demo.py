@@ -43,7 +43,7 @@ def demo(
         check_target(store, overwrite=True)
     output.mkdir(parents=True, exist_ok=True)
     with ProgressBar("reading AthenaK files"):
-        source = io.open(str(files("xphys") / "data" / "mri_64"))
+        source = _source()
         io.to_zarr(source, lossless, mode="w")
     results = [_compressed(source, output, lossless, bound) for bound in BOUNDS]
     figure = _draw(output, lossless)
@@ -61,6 +61,10 @@ def demo(
         _show(report)
     if not all(result["met"] for result in results):
         raise typer.Exit(1)
+
+
+def _source() -> xr.Dataset:
+    return io.open(str(files("xphys") / "data" / "mri_64"))
 
 
 def _compressed(source: xr.Dataset, output: Path, lossless: Path, bound: float) -> dict[str, Any]:

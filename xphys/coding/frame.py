@@ -11,6 +11,7 @@ import numpy as np
 from xphys.coding import exact, table
 from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Bounds, Limits
 from xphys.coding.header import SUPPORTED, Block, Header, digest, parse
+from xphys.coding.method import Method
 from xphys.coding.request import Request
 from xphys.coding.streams import Reader, varint
 from xphys.errors import CorruptDataError, FormatError
@@ -85,7 +86,7 @@ def _settle(
     x: np.ndarray,
     held: np.ndarray,
     stream: bytes,
-    method: table.Method,
+    method: Method,
     limits: Limits,
     exponent: int,
 ) -> _Coded:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xphys.coding import integers, transforms
 from xphys.coding.bounds import Limits
-from xphys.coding.table import Method
+from xphys.coding.method import Method
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError
 

@@ -54,8 +54,9 @@ class Axis:
     period : float or None
         Declared length of the period, if any.
     periodic : bool
-        True only if a period is declared, the spacing is uniform and ``size * step`` equals the
-        period to 1e-6 (a slice of a periodic axis is open).
+        True only if a period is declared, the boundary is not another one, the spacing is
+        uniform and ``size * step`` equals the period to 1e-6 (a slice of a periodic axis is
+        open).
     """
 
     name: str
@@ -149,11 +150,12 @@ def axis(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> Axis:
     spacing = declared if declared in SPACINGS else ("uniform" if uniform else "nonuniform")
     if spacing == "uniform" and not uniform:
         spacing = "nonuniform"
+    boundary = coordinate.attrs.get("boundary")
     periodic = (
         period is not None
         and size > 0
         and spacing == "uniform"
+        and boundary in (None, "periodic")  # a sheared or closed axis does not simply repeat
         and abs(size * step - period) <= _PERIOD_TOLERANCE * abs(period)
     )
-    boundary = coordinate.attrs.get("boundary")
     return Axis(str(dim), size, positions, spacing, step, boundary, period, periodic)

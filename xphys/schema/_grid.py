@@ -11,7 +11,14 @@ import xarray as xr
 
 from xphys.schema._axes import BOUNDARIES, SPATIAL_DIMS, Axis, axis
 
-__all__ = ["is_regular", "length_of", "spacing_of", "stated_boundaries", "stated_length"]
+__all__ = [
+    "index_of",
+    "is_regular",
+    "length_of",
+    "spacing_of",
+    "stated_boundaries",
+    "stated_length",
+]
 
 _CHEBYSHEV_TOLERANCE = 1e-5
 _LENGTH_TOLERANCE = 1e-6
@@ -33,14 +40,26 @@ _PERIODIC_IN = re.compile(
 _PERIODIC = re.compile(r"(?<![\w-])(?<!not )periodic\b(?:\s+(\d*)\s?pi\b)?")
 
 
+def index_of(ds: xr.Dataset, dim: str) -> Any:
+    """The plain pandas index of a dimension, already in memory; None if it has another kind."""
+    if dim not in ds.xindexes:
+        return None
+    try:
+        index = ds.xindexes[dim].to_pandas_index()
+    except TypeError:  # an index of another package, which has no positions to look at
+        return None
+    return index if index.nlevels == 1 else None
+
+
 def is_regular(ds: xr.Dataset, dim: str) -> bool:
     """True if ``dim`` has an index of finite, strictly monotonic numbers.
 
     Only then can positions be judged; an index is in memory, so nothing is loaded.
     """
-    if dim not in ds.xindexes or ds.sizes[dim] == 0 or ds[dim].dtype.kind not in "fiu":
+    index = index_of(ds, dim)
+    if index is None or index.size == 0 or ds[dim].dtype.kind not in "fiu":
         return False
-    positions = np.asarray(ds.indexes[dim], dtype=np.float64)
+    positions = np.asarray(index, dtype=np.float64)
     steps = np.diff(positions)
     return bool(np.isfinite(positions).all() and ((steps > 0).all() or (steps < 0).all()))
 
@@ -174,6 +193,10 @@ def stated_boundaries(ds: xr.Dataset, dim: str) -> dict[str, Any]:
     if boundary is not None and "boundary" not in attrs:
         found["boundary"] = boundary
     period = length if length is not None else covered
-    if boundary in ("periodic", "shear_periodic") and "period" not in attrs and period is not None:
+    if (
+        str(boundary) in ("periodic", "shear_periodic")
+        and "period" not in attrs
+        and period is not None
+    ):
         found["period"] = float(period)
     return found

@@ -156,7 +156,7 @@ def wrong_order(ds: xr.Dataset) -> dict[Hashable, tuple[Hashable, ...]]:
         Name -> dimensions in order.
     """
     geographic = {dim for dim in ds.dims if is_geographic(ds, dim)}
-    bounds = {v.attrs.get("bounds") for v in ds.variables.values()}
+    bounds = {str(v.attrs.get("bounds")) for v in ds.variables.values()}
     wrong: dict[Hashable, tuple[Hashable, ...]] = {}
     for name, variable in ds.variables.items():
         if geographic & set(variable.dims) or name in bounds or str(name).endswith("_bounds"):

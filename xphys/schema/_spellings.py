@@ -62,7 +62,7 @@ def is_geographic(ds: xr.Dataset, dim: Hashable) -> bool:
     if str(dim).lower() in _GEOGRAPHIC:
         return True
     attrs = ds[dim].attrs if dim in ds.coords else {}
-    return attrs.get("standard_name") in _GEOGRAPHIC or str(attrs.get("units", "")).startswith(
+    return str(attrs.get("standard_name")) in _GEOGRAPHIC or str(attrs.get("units", "")).startswith(
         ("degrees_", "degree_")
     )
 

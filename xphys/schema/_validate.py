@@ -11,7 +11,7 @@ import xarray as xr
 
 from xphys.errors import SchemaError
 from xphys.schema._axes import BOUNDARIES, ENSEMBLE_DIMS, SPACINGS, SPATIAL_DIMS, axis, spatial_dims
-from xphys.schema._grid import is_regular, length_of, spacing_of
+from xphys.schema._grid import index_of, is_regular, length_of, spacing_of
 from xphys.schema._normalize import wrong_order
 from xphys.schema._spellings import component_names, dimension_names
 
@@ -133,12 +133,11 @@ def _coordinates(ds: xr.Dataset) -> Iterator[Finding]:
             message = f"expected positions along {dim!r}, found none"
             mend = f"ds = ds.assign_coords({dim}=({dim!r}, positions))"
             yield Finding("missing-coordinate", "error", dim, message, mend)
-        elif dim in ds.xindexes:
-            yield from _positions(ds, dim)
+        elif (index := index_of(ds, dim)) is not None:
+            yield from _positions(dim, index)
 
 
-def _positions(ds: xr.Dataset, dim: str) -> Iterator[Finding]:
-    index = ds.indexes[dim]
+def _positions(dim: str, index: Any) -> Iterator[Finding]:
     numeric = index.dtype.kind in "fiu"
     finite = np.isfinite(np.asarray(index)) if numeric else ~np.asarray(index.isna())
     if not finite.all():
@@ -181,11 +180,11 @@ def _boundaries(ds: xr.Dataset) -> Iterator[Finding]:
             message = f'expected attrs["boundary"], one of {BOUNDARIES}; put in the true one'
             mend = _set_coord(dim, '.assign_attrs(boundary="open")')
             yield Finding("missing-boundary", "info", dim, message, mend)
-        elif boundary not in BOUNDARIES:
+        elif str(boundary) not in BOUNDARIES:
             message = f"expected one of {BOUNDARIES}, found {boundary!r}; put in the true one"
             mend = _set_coord(dim, '.assign_attrs(boundary="open")')
             yield Finding("unknown-boundary", "error", dim, message, mend)
-        elif boundary in ("wall", "open") and period is not None:
+        elif str(boundary) in ("wall", "open") and period is not None:
             message = f"found boundary {boundary!r} together with a period"
             mend = _without(ds, dim, "period")
             yield Finding("boundary-contradicts-period", "error", dim, message, mend)
@@ -210,7 +209,7 @@ def _period(ds: xr.Dataset, dim: str) -> Iterator[Finding]:
         return
     covered = length_of(found)
     if "period" not in attrs:
-        if attrs.get("boundary") in ("periodic", "shear_periodic"):
+        if str(attrs.get("boundary")) in ("periodic", "shear_periodic"):
             message = f"a periodic axis needs its length; {found.size} cells cover {covered:.9g}"
             mend = _set_coord(dim, f".assign_attrs(period={covered!r})")
             yield Finding("missing-period", "warning", dim, message, mend)
@@ -245,7 +244,7 @@ def _spacings(ds: xr.Dataset) -> Iterator[Finding]:
             continue
         declared, seen = ds[dim].attrs.get("spacing"), spacing_of(ds, dim)
         mend = _set_coord(dim, f".assign_attrs(spacing={seen!r})")
-        if declared is not None and declared not in SPACINGS:
+        if declared is not None and str(declared) not in SPACINGS:
             message = f"expected one of {SPACINGS}, found {declared!r}"
             yield Finding("unknown-spacing", "error", dim, message, mend)
         elif declared is not None and declared != seen:
@@ -270,8 +269,8 @@ def _vectors(ds: xr.Dataset) -> Iterator[Finding]:
             guess = last if absent == "component" and last in ("x", "y", "z") else stem or "x"
             mend = _set(name, f".assign_attrs({absent}={guess!r})")
             yield Finding("incomplete-vector", "error", str(name), message, mend)
-        elif vector is not None and component in found.setdefault(str(vector), {}):
-            other = found[str(vector)][component]
+        elif vector is not None and str(component) in found.setdefault(str(vector), {}):
+            other = found[str(vector)][str(component)]
             message = f"{other!r} is already component {component!r} of {vector!r}"
             mend = f"ds = ds.drop_vars({name!r})"
             yield Finding("duplicate-component", "error", str(name), message, mend)

@@ -21,7 +21,7 @@ class FrameCodec(Codec):  # type: ignore[misc]
     Parameters
     ----------
     method : str, default "transform"
-        A method of `xphys.coding.methods` or "lossless".
+        One of `xphys.coding.methods`, such as "lossless".
     roles, periodic : sequence, optional
         Of the axes, as in `xphys.coding.Request`.
     **bounds : float

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from xphys.errors import FormatError
+from xphys.io.readers.athenak import _format
 from xphys.io.readers.athenak._format import (
     BlockTable,
     Deck,
     Header,
     Options,
     read_header,
-    read_ranges,
     read_table,
 )
 from xphys.io.readers.athenak._mesh import Layout, Mesh, fill_levels, fill_values, lay_out
@@ -192,7 +192,7 @@ class Group:
         files = self.outputs[output].files
 
         def pieces(file: int, ranges: list[tuple[int, int]]) -> Iterator[bytes]:
-            return read_ranges(files[file].path, ranges, self.storage_options)
+            return _format.read_ranges(files[file].path, ranges, self.storage_options)
 
         fill_values(
             out,

@@ -13,7 +13,7 @@ HEADER = 24  # shape, dtype and tolerance, which a reader of bare streams needs 
 
 @dataclass(frozen=True)
 class Peer:
-    """encode(x, tolerance) -> bytes; decode(bytes, shape) -> x; x is float32 with three axes."""
+    """encode(x, tolerance) -> bytes; decode(bytes, shape) -> x; float32, two or three axes."""
 
     name: str
     encode: Callable[[np.ndarray, float], bytes]
@@ -61,10 +61,8 @@ PEERS: dict[str, Callable[[], Peer]] = {"SZ3": _sz3, "SPERR": _sperr, "zfp": _zf
 
 
 def flatten(x: np.ndarray) -> np.ndarray:
-    """Three axes, which every peer takes: leading ones are joined, missing ones are added."""
-    if x.ndim < 3:
-        return np.ascontiguousarray(x.reshape((1,) * (3 - x.ndim) + x.shape))
-    return np.ascontiguousarray(x.reshape(-1, *x.shape[-2:]))
+    """At most three axes, which every peer takes: leading ones are joined."""
+    return np.ascontiguousarray(x if x.ndim <= 3 else x.reshape(-1, *x.shape[-2:]))
 
 
 def vrmse(x: np.ndarray, y: np.ndarray) -> float:

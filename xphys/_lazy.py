@@ -34,8 +34,7 @@ def attach(
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
         loaded = importlib.import_module(module, package)
         # A name equal to its module's last part stands for the module itself.
-        value = loaded if module.rpartition(".")[2] == name else getattr(loaded, name)
-        return value
+        return loaded if module.rpartition(".")[2] == name else getattr(loaded, name)
 
     def __dir__() -> list[str]:
         return sorted(names)

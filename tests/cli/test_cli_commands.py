@@ -183,6 +183,8 @@ def test_errors_are_one_line(source: str, ds: xr.Dataset, tmp_path) -> None:
     other = str(tmp_path / "other.zarr")
     ds.isel(x=slice(0, 8)).phys.to_zarr(other)
     assert "sizes" in failure("compare", other, source)
+    figure = str(tmp_path / "figure.xyz")
+    assert "figure.xyz" in failure("compare", source, source, "--figure", figure)
 
 
 def test_wrong_usage_exits_2() -> None:

@@ -215,6 +215,9 @@ def test_stored_sizes_are_known_before_and_after(tmp_path: Path) -> None:
     files = [p for p in (tmp_path / "c.zarr" / "u").rglob("*") if p.name not in ("zarr.json",)]
     assert int(before["u"]) == sum(p.stat().st_size for p in files if p.is_file())
     assert int(before["u"]) <= after["u"] <= int(before["u"]) + 2000  # metadata counts there
+    opened = xr.open_zarr(tmp_path / "c.zarr")
+    assert "u" not in io.stored_bytes(opened.isel(time=[0]))
+    assert "u" not in io.stored_bytes(opened[["u"]] * 1.0)
 
 
 def test_delayed_writing(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xphys.coding import Bounds, Request, decode_chunk, encode_chunk, methods, read_header
-from xphys.coding import table
+from xphys.coding import Bounds, Request, decode_chunk, encode_chunk, methods, read_header, table
 from xphys.coding.method import Method
 from xphys.coding.table import register
 from xphys.errors import BoundError, CorruptDataError, FormatError, UnknownNameError

@@ -11,6 +11,7 @@ from xphys import io, plotting
 from xphys.cli._output import AsJson, emit_json
 from xphys.cli._progress import ProgressBar
 from xphys.cli._report import measure, print_rows, rows
+from xphys.errors import XphysError
 
 __all__ = ["compare"]
 
@@ -33,7 +34,10 @@ def compare(
         comparison = measure(new, old)
         if figure is not None:
             drawn = plotting.compare_figure(new, old, variable=variable, comparison=comparison)
-            drawn.savefig(figure)
+            try:
+                drawn.savefig(figure)
+            except ValueError as error:  # an ending that matplotlib does not know
+                raise XphysError(f"cannot save a picture as {figure}: {error}") from error
     found = rows(comparison)
     if as_json:
         emit_json({"variables": found, "figure": None if figure is None else str(figure)})

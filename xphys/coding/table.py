@@ -31,7 +31,13 @@ def register(method: Method) -> None:
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the methods that can be asked for, ``"lossless"`` included."""
+    """Names of the methods that can be asked for, ``"lossless"`` included.
+
+    Returns
+    -------
+    tuple of str
+        Sorted, ``"lossless"`` first.
+    """
     return ("lossless", *sorted(_TABLE))
 
 

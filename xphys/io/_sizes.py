@@ -30,7 +30,8 @@ def stored_bytes(ds: xr.Dataset) -> dict[Hashable, int | xr.DataArray]:
     Returns
     -------
     dict
-        Variable -> bytes; variables that are in memory only are left out.
+        Variable -> bytes; variables that are in memory only, computed, or a part of what is
+        stored are left out.
     """
     sizes: dict[Hashable, int | xr.DataArray] = {}
     arrays: dict[str, Any] = {}
@@ -39,11 +40,16 @@ def stored_bytes(ds: xr.Dataset) -> dict[Hashable, int | xr.DataArray]:
         if layer is not None:
             sizes[name] = xr.DataArray(_payload_bytes(v.data, layer))
             continue
-        source = v.encoding.get("source", ds.encoding.get("source"))
+        # arithmetic drops a variable's encoding, and with it the claim to be what is stored
+        source = v.encoding.get("source")
+        if source is None and "chunks" in v.encoding:
+            source = ds.encoding.get("source")
         if isinstance(source, str) and _is_zarr(source):
-            group = arrays.setdefault(source, zarr.open_group(source, mode="r"))
-            if name in group:
-                sizes[name] = int(group[str(name)].nbytes_stored())
+            if source not in arrays:
+                arrays[source] = zarr.open_group(source, mode="r")
+            array = arrays[source].get(str(name))
+            if array is not None and array.shape == v.shape:
+                sizes[name] = int(array.nbytes_stored())
     return sizes
 
 

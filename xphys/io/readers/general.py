@@ -69,6 +69,11 @@ def _finish(
     ds.encoding["source"] = path
     for variable in ds.variables.values():
         variable.encoding.setdefault("source", path)
+        # Chunk sizes by position follow a transposition, those by name know the old dims only.
+        stored = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+        if stored and len(stored) == variable.ndim and "preferred_chunks" in variable.encoding:
+            sizes = zip(variable.dims, stored, strict=True)
+            variable.encoding["preferred_chunks"] = dict(sizes)
     return ds
 
 

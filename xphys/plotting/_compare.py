@@ -244,7 +244,9 @@ def _draw_spectra(panel: Axes, parts: _Parts, name: str) -> None:
     if top > 0:  # a logarithmic axis cannot be empty
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-14 * top))
+        # round-off far below the original would squeeze everything else
+        floor = float(old.where(old > 0).min())
+        panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-14 * top, 0.1 * floor))
     nyquist = old["wavenumber"].values[old["complete"].values]
     if 0 < nyquist.size < old.sizes["wavenumber"]:
         panel.axvspan(nyquist[-1], old["wavenumber"].values[-1], color="0.5", alpha=0.12, lw=0)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "xphys"
 # The lines of the table in docs/design.md; the first has an order of its own.
 LINES = (
     ("errors", "_lazy", "_version"),
-    ("_optional", "_storage"),
+    ("_optional", "_storage", "_streams"),
     ("schema",),
     ("_dims",),
     ("io", "stats", "fields", "spectra", "initial_conditions", "models", "coding"),

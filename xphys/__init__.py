@@ -11,7 +11,11 @@ from xphys._version import __version__
 
 if TYPE_CHECKING:
     from xphys.io import open as open
+    from xphys.io import repair as repair
+    from xphys.io import verify as verify
 
-__all__ = ["__version__", "open"]
+__all__ = ["__version__", "open", "repair", "verify"]
 
-__getattr__, __dir__ = attach(__name__, {"open": "xphys.io"})
+__getattr__, __dir__ = attach(
+    __name__, {"open": "xphys.io", "repair": "xphys.io", "verify": "xphys.io"}
+)

@@ -8,6 +8,8 @@ __all__ = [
     "FormatError",
     "MissingDependencyError",
     "SchemaError",
+    "StoreConflictError",
+    "UnfinishedStoreError",
     "UnknownNameError",
     "XphysError",
     "XphysWarning",
@@ -28,6 +30,14 @@ class FormatError(XphysError, ValueError):
 
 class CorruptDataError(FormatError):
     """Stored bytes do not match their own checksum."""
+
+
+class UnfinishedStoreError(FormatError):
+    """A store whose writer was killed or is still at work: not all of it is there."""
+
+
+class StoreConflictError(XphysError):
+    """Two runs want to write one store."""
 
 
 class BoundError(XphysError, ValueError):

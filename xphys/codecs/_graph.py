@@ -11,8 +11,9 @@ from dask.task_spec import Task, TaskRef
 
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.frame import decode_chunk, encode_chunk
+from xphys.coding.header import header_size, parse
 from xphys.coding.request import Request
-from xphys.io import DecodeLayer, PayloadLayer, PayloadSpec, attach_payload
+from xphys.io import DecodeLayer, Facts, PayloadLayer, PayloadSpec, attach_payload
 
 __all__ = ["compressed"]
 
@@ -23,6 +24,13 @@ def _encode(block: np.ndarray, request: Request) -> bytes:
 
 def _decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return decode_chunk(data).reshape(shape)
+
+
+def _describe(data: bytes) -> Facts:
+    header = parse(data)
+    unit = 2.0**header.exponent
+    size = header_size(len(header.shape), len(header.blocks))
+    return Facts(header.rms * unit, header.peak * unit, size)
 
 
 def compressed(source: da.Array, chunks: tuple[int, ...], request: Request) -> da.Array:
@@ -51,7 +59,7 @@ def compressed(source: da.Array, chunks: tuple[int, ...], request: Request) -> d
         made, read = (payload, *index), (decoded, *index)
         encode[made] = Task(made, _encode, TaskRef((source.name, *index)), request)
         decode[read] = Task(read, _decode, TaskRef(made), shape)
-    spec = PayloadSpec(FrameCodec(request), chunks)
+    spec = PayloadSpec(FrameCodec(request), chunks, _describe)
     return attach_payload(
         source,
         PayloadLayer(encode),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xphys.coding.streams import Reader, deflate, join_planes, split_planes, varint
+from xphys._streams import Reader, deflate, join_planes, split_planes, varint
 from xphys.errors import CorruptDataError
 
 __all__ = ["fill_values", "read_lossless", "read_points", "write_lossless", "write_points"]

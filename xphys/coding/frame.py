@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xphys._streams import Reader, varint
 from xphys.coding import exact, table
 from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Bounds, Limits
 from xphys.coding.header import SUPPORTED, Block, Header, digest, parse
 from xphys.coding.method import Method
 from xphys.coding.request import Request
-from xphys.coding.streams import Reader, varint
 from xphys.errors import CorruptDataError, FormatError
 
 __all__ = ["block_extent", "decode_blocks", "decode_chunk", "encode_chunk", "read_header"]

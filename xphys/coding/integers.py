@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from xphys.coding.streams import Reader, deflate, join_planes, split_planes, varint
+from xphys._streams import Reader, deflate, join_planes, split_planes, varint
 from xphys.errors import CorruptDataError
 
 __all__ = ["LARGEST", "pack", "unpack"]

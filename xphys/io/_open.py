@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import xarray as xr
@@ -34,18 +35,23 @@ class Reader:
         Probe -> bool, from the content alone.
     open : callable
         (paths, *, storage_options, cache, **reader) -> Dataset, without Dask where possible.
+    checks : bool
+        Whether ``open`` takes ``strict``.
     """
 
     name: str
     wants: str
     recognise: Callable[[Probe], bool]
     open: Callable[..., xr.Dataset]
+    checks: bool = False
 
 
 # The general formats come last: many others are HDF5 underneath.
 READERS = (
     Reader("athenak", "AthenaK dumps (.bin, .cbin) or history (.hst)", is_athenak, open_paths),
-    Reader("zarr", "a Zarr group (zarr.json, .zgroup, .zmetadata)", is_zarr, open_zarr),
+    Reader(
+        "zarr", "a Zarr group (zarr.json, .zgroup, .zmetadata)", is_zarr, open_zarr, checks=True
+    ),
     Reader("netcdf", "netCDF or HDF5 (by signature)", is_netcdf, open_netcdf),
 )
 
@@ -115,10 +121,10 @@ def open(
         raise SchemaError(f"strict must be True, False or 'full', got {strict!r}")
     paths = expand(source)
     options = {"storage_options": storage_options, "cache": chunks is None, **reader}
-    if engine is None:
-        ds = _recognise(paths, storage_options).open(paths, **options)
-    else:
-        ds = _named(engine)(paths, **options)
+    chosen = _recognise(paths, storage_options) if engine is None else _named(engine)
+    if chosen.checks:
+        options["strict"] = strict
+    ds = chosen.open(paths, **options)
     return chunked(ds, chunks, _token(paths, ds, reader))
 
 
@@ -136,15 +142,15 @@ def _recognise(paths: Sequence[str], storage_options: Mapping[str, Any] | None) 
     ) from first.failure
 
 
-def _named(engine: str) -> Callable[..., xr.Dataset]:
+def _named(engine: str) -> Reader:
     for reader in READERS:
         if reader.name == engine:
-            return reader.open
+            return reader
     known = xr.backends.list_engines()
     if engine not in known:
         names = sorted({*(reader.name for reader in READERS), *known})
         raise UnknownNameError(f"expected an engine among {names}, got {engine!r}")
-    return lambda paths, **options: open_engine(paths, engine=engine, **options)
+    return Reader(engine, "", lambda _: True, partial(open_engine, engine=engine))
 
 
 def _token(paths: Sequence[str], ds: xr.Dataset, reader: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,8 @@ import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
+from xphys.io._records import Describe
+
 __all__ = ["DecodeLayer", "PayloadLayer", "PayloadSpec", "attach_payload", "find_payload"]
 
 
@@ -27,10 +29,13 @@ class PayloadSpec:
         Reads the bytes; the same instance for all chunks.
     chunks : tuple of int
         Regular chunk shape; chunks at the end of an axis may be cut short.
+    describe : callable
+        Bytes of a chunk -> measured errors and length of its front.
     """
 
     serializer: Any
     chunks: tuple[int, ...]
+    describe: Describe
 
 
 class PayloadLayer(MaterializedLayer):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from xphys.schema._axes import (
 )
 from xphys.schema._normalize import normalize
 from xphys.schema._provenance import PROVENANCE, provenance, record
-from xphys.schema._validate import Finding, validate
+from xphys.schema._validate import VERIFIED, Finding, validate
 from xphys.schema._vectors import vectors
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "PROVENANCE",
     "SPACINGS",
     "SPATIAL_DIMS",
+    "VERIFIED",
     "Axis",
     "Finding",
     "axis",

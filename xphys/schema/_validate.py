@@ -15,7 +15,10 @@ from xphys.schema._grid import index_of, is_regular, length_of, spacing_of
 from xphys.schema._normalize import wrong_order
 from xphys.schema._spellings import component_names, dimension_names
 
-__all__ = ["Finding", "validate"]
+__all__ = ["VERIFIED", "Finding", "validate"]
+
+#: Key in the encoding of a Dataset: whether what is read from its store is checked.
+VERIFIED = "xphys_verified"
 
 _PERIOD_TOLERANCE = 1e-6
 _RANK = {"error": 0, "warning": 1, "info": 2}
@@ -102,6 +105,18 @@ def _without(ds: xr.Dataset, name: str, *drop: str, **add: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _verified(ds: xr.Dataset) -> Iterator[Finding]:
+    if ds.encoding.get(VERIFIED) is False:
+        source = ds.encoding.get("source", "")
+        yield Finding(
+            "unverified",
+            "warning",
+            "store",
+            "the store has no manifest: a changed or missing chunk would not be noticed",
+            f"xphys.verify({source!r}, seal=True); ds = xphys.open({source!r})",
+        )
 
 
 def _names(ds: xr.Dataset) -> Iterator[Finding]:
@@ -349,6 +364,7 @@ def _long_names(ds: xr.Dataset) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[xr.Dataset], Iterator[Finding]], ...] = (
+    _verified,
     _names,
     _order,
     _coordinates,

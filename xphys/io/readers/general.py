@@ -6,16 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
 from xphys._storage import is_url, open_binary
 from xphys.errors import FormatError
+from xphys.io._manifest import MARK
+from xphys.io._objects import open_store
+from xphys.io._strict import checked
 from xphys.io.readers._probe import Probe, probe
 from xphys.io.readers._source import source_identity
+from xphys.schema import VERIFIED, record
 from xphys.schema import normalize as to_model
-from xphys.schema import record
 
 __all__ = ["is_netcdf", "is_zarr", "open_engine", "open_netcdf", "open_zarr"]
 
@@ -81,8 +84,9 @@ def open_zarr(
     paths: Sequence[str],
     *,
     storage_options: Options = None,
-    normalize: bool = True,
+    normalize: bool | None = None,
     cache: bool = False,
+    strict: bool | Literal["full"] = True,
     **options: Any,
 ) -> xr.Dataset:
     """Open one Zarr group, version 2 or 3, consolidated or not.
@@ -93,10 +97,13 @@ def open_zarr(
         One folder or URL.
     storage_options : mapping, optional
         For the file system of a URL.
-    normalize : bool
-        Bring names and dims into the data model.
+    normalize : bool, optional
+        Bring names and dims into the data model; by default unless the group has a manifest:
+        what xphys wrote keeps the names it was given.
     cache : bool
         Keep what was read in memory; only of use without Dask.
+    strict : bool or "full"
+        How a group with a manifest is checked, see `xphys.open`.
     **options
         Passed to ``xarray.open_dataset(engine="zarr")``, e.g. ``group``.
 
@@ -123,21 +130,26 @@ def open_zarr(
         raise FormatError(
             f"{path}: expected a Zarr group, found a single array: open the group that holds it"
         )
+    store = open_store(path, storage_options, read_only=True)
+    checking = checked(store, str(options.get("group") or "").strip("/"), strict)
     ds = xr.open_dataset(
-        path,
+        store if checking is None else checking,
         engine="zarr",
         chunks=None,
         cache=cache,
         **{
             "decode_timedelta": _timedelta(),
-            "storage_options": storage_options,
             "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
             **options,
         },
     )
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     source = {**source_identity([path.rstrip("/")]), "metadata_digest": digest}
-    return _finish(ds, "zarr", source, normalize, path)
+    ds.attrs.pop(MARK, None)
+    bring = checking is None if normalize is None else normalize
+    ds = _finish(ds, "zarr", source, bring, path)
+    ds.encoding[VERIFIED] = checking is not None
+    return ds
 
 
 def _parse(path: str, name: str, content: bytes) -> dict[str, Any]:

@@ -1,30 +1,29 @@
-"""Writing Zarr: metadata and lossless variables by xarray, payloads chunk by chunk."""
+"""Writing Zarr so that the store cannot lie: journal, resume, sealing."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import xarray as xr
-import zarr
-from dask.delayed import Delayed, delayed
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.task_spec import Task, TaskRef
-from zarr.codecs import ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from dask.delayed import Delayed
 
-from xphys.errors import SchemaError, UnknownNameError
-from xphys.io._chunks import storage_chunks
+from xphys.errors import SchemaError, StoreConflictError, UnknownNameError
+from xphys.io import _objects as objects
+from xphys.io._checking import CheckingStore
+from xphys.io._manifest import document_bytes, load
 from xphys.io._payload import DecodeLayer, find_payload
-from xphys.schema import record
+from xphys.io._recording import RecordingStore
+from xphys.io.writers._graph import build, names_of
+from xphys.io.writers._plan import Plan, State, inspect, make_plan, view_below
+from xphys.io.writers._prepare import prepare
+from xphys.io.writers._stage import Staged, stage
+from xphys.schema import PROVENANCE
 
 __all__ = ["to_zarr"]
 
 Mode = Literal["w", "w-", "a", "r+"]
-_ZSTD_LEVEL = 3
 
 
 def to_zarr(
@@ -38,13 +37,17 @@ def to_zarr(
     chunks: Mapping[str, int] | None = None,
     shards: Mapping[str, int] | None = None,
     encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+    resume: bool = True,
     compute: bool = True,
     storage_options: dict[str, Any] | None = None,
 ) -> Delayed | None:
-    """Write a Dataset as Zarr v3 with consolidated metadata.
+    """Write a Dataset as Zarr v3 with a manifest of every chunk.
 
     A variable that comes straight from `compress` is written as its coded bytes; every other one
-    losslessly, with zstd and a checksum per chunk unless ``encoding`` names a codec.
+    losslessly, with zstd and a checksum per chunk unless ``encoding`` names a codec. When all is
+    written the store is sealed: `xphys.open` then checks each chunk that it reads. A write that
+    was killed goes on where it stopped when the same code runs again; finished chunks are not
+    computed a second time.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ def to_zarr(
     group : str, optional
         Group inside the store.
     mode : {"w-", "w", "a", "r+"}, default "w-"
-        ``"w-"`` refuses an existing store, ``"w"`` replaces it.
+        ``"w-"`` refuses an existing store, ``"w"`` replaces it, ``"a"`` adds or replaces
+        variables.
     append_dim : str, optional
         Dimension to append along.
     region : mapping of str to slice, or "auto", optional
@@ -67,8 +71,10 @@ def to_zarr(
         Sizes of shards that hold several chunks, for variables without a payload.
     encoding : mapping, optional
         Per variable, as in `xarray.Dataset.to_zarr`.
+    resume : bool, default True
+        Go on with a write of the same data that was stopped; False begins it anew.
     compute : bool, default True
-        False returns a Delayed that writes the values; metadata is written at once.
+        False returns a Delayed that writes the values and seals; metadata is written at once.
     storage_options : dict, optional
         For the file system of a URL.
 
@@ -79,62 +85,66 @@ def to_zarr(
 
     Raises
     ------
-    SchemaError
-        If a payload would have to be appended or written into a region, or ``encoding`` or
-        ``chunks`` would change it.
-    UnknownNameError
-        If ``encoding`` names no variable of the Dataset.
     FileExistsError
         If the store exists and mode is ``"w-"``.
+    StoreConflictError
+        If a write of other data is unfinished in the store.
+    SchemaError
+        If a payload does not fall on whole stored chunks, ``encoding`` would change one, or the
+        store to append to has no manifest.
+    UnknownNameError
+        If ``encoding`` names no variable of the Dataset.
     """
-    payloads = {
-        name: layer
-        for name, v in ds.data_vars.items()
-        if (layer := find_payload(v.variable._data)) is not None
+    place, path = objects.open_store(store, storage_options), (group or "").strip("/")
+    payloads = _payloads(ds, encoding)
+    partly = append_dim is not None or region is not None
+    state = inspect(place, path)
+    fresh = mode in ("w", "w-") and not partly
+    _check_state(place, state, fresh, mode, partly)
+    below = None if fresh else view_below(place, path, state)
+    if fresh:
+        state = State(state.exists, state.run, None, state.done)
+    layouts = {} if fresh or state.manifest is None else state.manifest.layouts
+    ready, merged = prepare(
+        ds, payloads, chunks, shards, encoding, layouts, append_dim=append_dim, region=region
+    )
+    staged = stage(
+        ready,
+        below,
+        group=path,
+        mode=None if partly and mode in ("w-", "w") else "w-" if mode == "w" else mode,
+        append_dim=append_dim,
+        region=region,
+        encoding=merged,
+    )
+    settings = {
+        "provenance": ready.attrs.get(PROVENANCE, ""),
+        "append_dim": str(append_dim),
+        "region": str(region),
     }
-    _check(ds, payloads, encoding, append_dim, region)
-    if append_dim is not None or region is not None:
-        prepared, merged = ds, None
-    else:
-        prepared, merged = _prepare(ds, payloads, chunks, shards, encoding)
-        prepared = record(prepared, "to_zarr")
-    options: dict[str, Any] = {"group": group, "storage_options": storage_options}
-    if payloads:
-        pending = _write_with_payloads(ds, prepared, payloads, store, mode, merged, options)
-    else:
-        partly = append_dim is not None or region is not None
-        pending = _describe(
-            prepared,
-            store,
-            mode=None if partly and mode == "w-" else mode,
-            append_dim=append_dim,
-            region=region,
-            encoding=merged,
-            consolidated=None if region is not None else True,
-            zarr_format=None if partly else 3,
-            **options,
-        )
+    decoders = {str(name): layer for name, layer in payloads.items()}
+    names = names_of(staged.writes, decoders)
+    plan = make_plan(place, path, staged, state, settings, names)
+    plan.payloads = set(decoders) | _measured_before(plan)
+    resumed = _take(plan, state, fresh and mode == "w", resume)
+    if resumed and state.done:
+        plan.journal.end()
+        return None
+    pending = _begin(plan, staged, decoders, resumed)
     if not compute:
         return pending
     pending.compute()
     return None
 
 
-def _describe(ds: xr.Dataset, store: Any, **options: Any) -> Delayed:
-    """Write metadata and what is in memory; the Delayed writes the rest."""
-    with warnings.catch_warnings():
-        # consolidated on purpose: a static web server cannot list a store
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        return ds.to_zarr(store, compute=False, **options)
-
-
-def _check(
-    ds: xr.Dataset,
-    payloads: Mapping[Hashable, DecodeLayer],
-    encoding: Mapping[Hashable, Mapping[str, Any]] | None,
-    append_dim: Hashable | None,
-    region: object,
-) -> None:
+def _payloads(
+    ds: xr.Dataset, encoding: Mapping[Hashable, Mapping[str, Any]] | None
+) -> dict[Hashable, DecodeLayer]:
+    payloads = {
+        name: layer
+        for name, v in ds.data_vars.items()
+        if (layer := find_payload(v.variable._data)) is not None
+    }
     for name in encoding or {}:
         if name not in ds.variables:
             raise UnknownNameError(f"encoding names {name!r}, the Dataset has {list(ds.variables)}")
@@ -142,123 +152,82 @@ def _check(
             raise SchemaError(
                 f"variable {name!r} is compressed already: give chunks and codec to compress()"
             )
-    if payloads and (append_dim is not None or region is not None):
+    return payloads
+
+
+def _check_state(place: Any, state: State, fresh: bool, mode: str, partly: bool) -> None:
+    """Refuse what cannot be written here, before anything is staged."""
+    if fresh and mode == "w-" and state.exists and state.run is None:
+        raise FileExistsError(f"{place} exists: choose another store, or mode='w' to replace it")
+    if fresh or (not state.exists and not partly):
+        return
+    if not state.exists and state.run is None:
+        raise FileNotFoundError(f"{place}: nothing to append to or to change")
+    if state.manifest is None and state.run is None:
         raise SchemaError(
-            f"compressed variables {list(payloads)} cannot be appended or written into a region: "
-            "write them to a store of their own"
+            f"{place} has no manifest: accept it as it is with xphys.verify(url, seal=True) first"
         )
 
 
-def _prepare(
-    ds: xr.Dataset,
-    payloads: Mapping[Hashable, DecodeLayer],
-    chunks: Mapping[str, int] | None,
-    shards: Mapping[str, int] | None,
-    encoding: Mapping[Hashable, Mapping[str, Any]] | None,
-) -> tuple[xr.Dataset, dict[Hashable, dict[str, Any]]]:
-    """Chunk for storing and choose a codec for each variable."""
-    merged: dict[Hashable, dict[str, Any]] = {}
-    out = ds.copy()
-    for name, v in ds.variables.items():
-        if name in payloads:
-            spec = payloads[name].spec
-            merged[name] = {
-                "serializer": spec.serializer,
-                "compressors": None,
-                "filters": None,
-                "chunks": spec.chunks,
-                "_FillValue": None,
-            }
-            continue
-        asked = dict((encoding or {}).get(name, {}))
-        # what a store or file said of its own layout says nothing of the new one
-        kept = {k: x for k, x in v.encoding.items() if k in ("units", "calendar", "dtype")}
-        if v.dtype.kind not in "mM":
-            kept = {}
-        if "compressors" not in asked and "serializer" not in asked:
-            asked["compressors"] = (ZstdCodec(level=_ZSTD_LEVEL, checksum=True),)
-        dims = tuple(map(str, v.dims))
-        if "chunks" not in asked:
-            asked["chunks"] = storage_chunks(dims, v.shape, v.dtype.itemsize, chunks)
-        if shards and "shards" not in asked and set(shards) & set(dims):
-            asked["shards"] = tuple(
-                _whole_shards(shards.get(d), n, c)
-                for d, n, c in zip(dims, v.shape, asked["chunks"], strict=True)
-            )
-        if v.chunks is not None:
-            unit = asked.get("shards") or asked["chunks"]
-            out[name] = out[name].chunk(dict(zip(v.dims, unit, strict=True)))
-        if v.dtype.kind == "U":  # fixed-length strings have no specification in Zarr v3
-            out[name] = out[name].astype(object)
-        out[name].encoding = kept
-        merged[name] = asked
-    return out, merged
+def _measured_before(plan: Plan) -> set[str]:
+    """Arrays that earlier runs wrote as payloads: their measured errors are taken again."""
+    if plan.old is None:
+        return set()
+    from xphys.io.writers._seal import PEAK
+
+    return {
+        key.removesuffix("/zarr.json")
+        for key, document in plan.documents.items()
+        if PEAK in document.get("attributes", {})
+    }
 
 
-def _whole_shards(wanted: int | None, size: int, chunk: int) -> int:
-    """Size of a shard: a multiple of the chunk."""
-    if wanted is None:
-        return chunk
-    most = -(-size // chunk) * chunk
-    return min(most, most if wanted == -1 else -(-wanted // chunk) * chunk)
+def _take(plan: Plan, state: State, replace: bool, resume: bool) -> bool:
+    """Take the group for this run; True if it goes on with an earlier one."""
+    same = state.run is not None and state.run == plan.run
+    if same and resume:
+        return True
+    if state.run is not None and not replace and not (same and plan.run.generation == 0):
+        raise StoreConflictError(
+            f"{plan.store}: a write of other data or by other code is unfinished here: run that "
+            "code again, undo it with xphys.repair(url), or replace the store with mode='w'"
+        )
+    if replace or same:
+        objects.wait(plan.store.delete_dir(plan.group))
+    plan.journal.begin()
+    if plan.old is None and load(plan.store, plan.group) is not None:
+        plan.journal.end()
+        raise FileExistsError(f"{plan.store} was written by another run in the meantime")
+    return False
 
 
-def _write_with_payloads(
-    ds: xr.Dataset,
-    prepared: xr.Dataset,
-    payloads: Mapping[Hashable, DecodeLayer],
-    store: Any,
-    mode: Mode,
-    encoding: Mapping[Hashable, Mapping[str, Any]] | None,
-    options: dict[str, Any],
-) -> Delayed:
-    """Metadata of everything first, then lossless values and payloads in one graph."""
-    for name in payloads:
-        prepared[name].encoding = {}
-    # computing what this returns would decode and code again: only the metadata is wanted
-    _describe(
-        prepared, store, mode=mode, encoding=encoding, consolidated=True, zarr_format=3, **options
+def _begin(plan: Plan, staged: Staged, decoders: dict[str, DecodeLayer], resumed: bool) -> Delayed:
+    """Write metadata and what is in memory; the Delayed writes the rest."""
+    target = RecordingStore(
+        plan.store,
+        plan.journal,
+        plan.layouts,
+        {path: layer.spec.describe for path, layer in decoders.items()},
+        None if plan.old is None else CheckingStore(plan.store, plan.group, plan.old),
     )
-    parts: list[Any] = []
-    lazy = [n for n, v in prepared.variables.items() if v.chunks is not None and n not in payloads]
-    if lazy:
-        rest = prepared[lazy]
-        rest = rest.drop_vars([n for n in rest.coords if n not in lazy])
-        for name in rest.variables:
-            rest[name].encoding = {}
-        parts.append(_describe(rest, store, mode="r+", consolidated=False, **options))
-    target = zarr.open_group(
-        store,
-        mode="r+",
-        path=options["group"],
-        storage_options=options["storage_options"],
-        use_consolidated=False,
-    )
-    for name, layer in payloads.items():
-        parts.append(_publish(ds[name].data, layer, target[str(name)]))
-    return delayed(_done)(parts)
+    trusted = objects.wait(target.trusted()) if resumed else set()
+    objects.wait(_publish_documents(plan, staged))
+    for inside, data in staged.chunks.items():
+        if inside not in trusted:
+            key = objects.join(plan.group, inside)
+            if data is None:
+                objects.wait(target.delete(key))
+            else:
+                objects.write(target, key, data)
+    return build(plan, target, staged.writes, decoders, trusted)
 
 
-def _done(*_: object) -> None:
-    """Nothing: the parts are written when this runs."""
-
-
-def _publish(data: Any, layer: DecodeLayer, array: Any) -> Delayed:
-    """Tasks that put the bytes of each chunk where the array expects them."""
-    name = layer.payload.replace("encode", "write", 1)
-    tasks: dict[Any, Task] = {}
-    for key in layer:
-        index = key[1:]
-        path = f"{array.path}/{array.metadata.encode_chunk_key(index)}".lstrip("/")
-        made = (layer.payload, *index)
-        tasks[(name, *index)] = Task((name, *index), _put, TaskRef(made), array.store, path)
-    final = f"{name}-all"
-    tasks[final] = Task(final, _done, *[TaskRef(k) for k in tasks])
-    graph = data.__dask_graph__()
-    layers = {**graph.layers, name: MaterializedLayer(tasks)}
-    dependencies = {**graph.dependencies, name: {layer.payload}}
-    return Delayed(final, HighLevelGraph(layers, dependencies), layer=name)
-
-
-def _put(data: bytes, store: Any, path: str) -> None:
-    sync(store.set(path, default_buffer_prototype().buffer.from_bytes(data)))
+async def _publish_documents(plan: Plan, staged: Staged) -> None:
+    for key, document in staged.parents.items():
+        if not await plan.store.exists(key):
+            await objects.put(plan.store, key, document_bytes(document))
+    for inside in sorted(staged.documents):
+        if plan.old is not None:
+            await plan.journal.keep(inside)
+        key = objects.join(plan.group, inside)
+        await objects.put(plan.store, key, document_bytes(plan.documents[inside]))

@@ -106,8 +106,11 @@ class Group:
         self.mesh = Mesh.from_deck(first.deck, first.coarsening, first.path)
         self.outputs = tuple(outputs)
         self.decks: tuple[Deck, ...] = tuple(decks)
+        self._static: bytes | None = None
         self._forget()
         self.sliced = self.layout(0).sliced
+        if self.mesh.refinement != "adaptive":
+            self._static = self.layout(0).digest()
         self._check_order()
         self._check_lengths()
 
@@ -151,7 +154,7 @@ class Group:
         Raises
         ------
         FormatError
-            If the blocks do not tile the mesh.
+            If the blocks do not tile the mesh, or change without adaptive refinement.
         """
         with self._lock:
             if output in self._layouts:
@@ -162,6 +165,12 @@ class Group:
             self.mesh,
             self.outputs[output].name,
         )
+        if self._static is not None and layout.digest() != self._static:
+            raise FormatError(
+                f"{self.outputs[output].name}: expected the meshblocks of output "
+                f"{self.outputs[0].number}, because <mesh_refinement> is not adaptive, found "
+                "others: files of several runs are mixed"
+            )
         with self._lock:
             self._layouts[output] = layout
             while len(self._layouts) > _KEPT_LAYOUTS:
@@ -185,10 +194,29 @@ class Group:
             return self.layout(0).finest
         return max(self.layout(i).finest for i in range(len(self.outputs)))
 
+    def boxes(self, outputs: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """First cells, and ends, of the box around the blocks of every level in some outputs."""
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for output in outputs if self.mesh.refinement == "adaptive" else outputs[:1]:
+            for level, (low, high) in self._layout_for(output).boxes().items():
+                before = found.get(level, (low, high))
+                found[level] = (np.minimum(before[0], low), np.maximum(before[1], high))
+        return found
+
     def read(
-        self, output: int, variable: int, level: int, wanted: Sequence[np.ndarray], out: np.ndarray
+        self,
+        output: int,
+        variable: int,
+        level: int,
+        wanted: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        alone: bool = False,
     ) -> None:
-        """Fill ``out`` (n3, n2, n1) with the wanted cells of one variable of one output."""
+        """Fill ``out`` (n3, n2, n1) with the wanted cells of one variable of one output.
+
+        With ``alone`` cells that have no block of this very level stay as they are.
+        """
         files = self.outputs[output].files
 
         def pieces(file: int, ranges: list[tuple[int, int]]) -> Iterator[bytes]:
@@ -200,15 +228,23 @@ class Group:
             self.mesh,
             level=level,
             wanted=wanted,
+            alone=alone,
             variable=variable,
             read=pieces,
         )
 
     def read_levels(
-        self, output: int, level: int, wanted: Sequence[np.ndarray], out: np.ndarray
+        self,
+        output: int,
+        level: int,
+        wanted: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        alone: bool = False,
     ) -> None:
         """Fill ``out`` (n3, n2, n1) with the refinement level behind the wanted cells."""
-        fill_levels(out, self._layout_for(output), self.mesh, level=level, wanted=wanted)
+        layout = self._layout_for(output)
+        fill_levels(out, layout, self.mesh, level=level, wanted=wanted, alone=alone)
 
     def _layout_for(self, output: int) -> Layout:
         layout = self.layout(output)

@@ -5,6 +5,7 @@ Axes are in the order of storage, (x3, x2, x1), everywhere in this module.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -134,9 +135,25 @@ class Layout:
             1 if cut else n * s for cut, n, s in zip(self.sliced, mesh.cells, scale, strict=True)
         )
 
-    def plane(self, axis: int) -> int:
-        """Cell that a sliced axis was cut at, counted at the finest level present."""
-        return int(self.start[self.level.argmax(), axis])
+    def plane(self, axis: int, level: int | None = None) -> int:
+        """Cell that a sliced axis was cut at, counted at a level, by default the finest."""
+        block = (self.level == (self.finest if level is None else level)).argmax()
+        return int(self.start[block, axis])
+
+    def digest(self) -> bytes:
+        """Equal for layouts with blocks in the same places, whatever their order in the files."""
+        blocks = np.column_stack([self.level, self.start]).astype("<i8")
+        ordered = np.ascontiguousarray(blocks[np.lexsort(blocks.T)])
+        return hashlib.blake2b(ordered.tobytes(), digest_size=16).digest()
+
+    def boxes(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """First cells, and ends, of the box around the blocks of every level, at that level."""
+        start = np.where(self.sliced, 0, self.start)
+        found = {}
+        for level in np.unique(self.level).tolist():
+            here = start[self.level == level]
+            found[level] = (here.min(axis=0), here.max(axis=0) + np.array(self.active))
+        return found
 
 
 def lay_out(tables: Sequence[BlockTable], mesh: Mesh, name: str) -> Layout:
@@ -240,9 +257,9 @@ def _check_cover(layout: Layout, mesh: Mesh, place: np.ndarray, name: str) -> No
 
 
 def _overlaps(
-    layout: Layout, mesh: Mesh, level: int, wanted: Sequence[np.ndarray]
+    layout: Layout, mesh: Mesh, level: int, wanted: Sequence[np.ndarray], alone: bool
 ) -> Iterator[tuple[int, list[np.ndarray], list[np.ndarray], Triple, Triple]]:
-    """Blocks that hold wanted cells of the common grid.
+    """Blocks that hold wanted cells of the common grid; with ``alone`` those of its level only.
 
     Yields the block, where its cells go in the result, which cells of the block (or groups of
     cells, where it is finer than the grid) they are, and the two ratios of cells per axis:
@@ -251,7 +268,7 @@ def _overlaps(
     flat = [not cut for cut in layout.sliced]
     if any(not w.size for w in wanted):
         return
-    for own in np.unique(layout.level).tolist():
+    for own in [level] if alone else np.unique(layout.level).tolist():
         here = np.flatnonzero(layout.level == own)
         up = _on(flat, mesh.scale(max(level - own, 0)))
         down = _on(flat, mesh.scale(max(own - level, 0)))
@@ -332,6 +349,7 @@ def fill_values(
     *,
     level: int,
     wanted: Sequence[np.ndarray],
+    alone: bool,
     variable: int,
     read: Reader,
 ) -> None:
@@ -347,6 +365,8 @@ def fill_values(
         Level of the common grid. Coarser blocks are repeated, finer ones averaged in float64.
     wanted : three arrays of int
         Cells of the common grid along x3, x2, x1.
+    alone : bool
+        Leave cells without a block of this very level as they are.
     variable : int
         Number of the variable in the file.
     read : callable
@@ -354,7 +374,7 @@ def fill_values(
     """
     itemsize = out.dtype.itemsize
     by_file: dict[int, list[_Piece]] = {}
-    for overlap in _overlaps(layout, mesh, level, wanted):
+    for overlap in _overlaps(layout, mesh, level, wanted, alone):
         piece = _piece(layout, variable, itemsize, overlap)
         by_file.setdefault(int(layout.file[overlap[0]]), []).append(piece)
     for file, pieces in sorted(by_file.items()):
@@ -381,8 +401,14 @@ def _pick(rows: np.ndarray, piece: _Piece, trim: Triple) -> np.ndarray:
 
 
 def fill_levels(
-    out: np.ndarray, layout: Layout, mesh: Mesh, *, level: int, wanted: Sequence[np.ndarray]
+    out: np.ndarray,
+    layout: Layout,
+    mesh: Mesh,
+    *,
+    level: int,
+    wanted: Sequence[np.ndarray],
+    alone: bool,
 ) -> None:
     """Write the refinement level of the block behind every wanted cell into ``out``."""
-    for block, target, _, _, _ in _overlaps(layout, mesh, level, wanted):
+    for block, target, _, _, _ in _overlaps(layout, mesh, level, wanted, alone):
         out[np.ix_(*target)] = layout.level[block]

@@ -7,7 +7,7 @@ from numcodecs import zstd
 
 from xphys.errors import CorruptDataError
 
-__all__ = ["Reader", "inflate", "deflate", "join_planes", "split_planes", "varint"]
+__all__ = ["Reader", "declared_size", "deflate", "inflate", "join_planes", "split_planes", "varint"]
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LEVEL = 9
@@ -19,7 +19,7 @@ def deflate(data: bytes | np.ndarray) -> bytes:
     return zstd.compress(raw, _LEVEL) if raw else b""
 
 
-def _declared_size(data: bytes) -> int | None:
+def declared_size(data: bytes) -> int | None:
     """Content size in a zstd frame header (RFC 8878, section 3.1.1.1), None if absent."""
     if len(data) < 6 or data[:4] != _ZSTD_MAGIC:
         return None
@@ -55,7 +55,7 @@ def inflate(data: bytes, size: int) -> bytes:
     """
     if size == 0 and not data:
         return b""
-    declared = _declared_size(data)
+    declared = declared_size(data)
     if declared != size:
         raise CorruptDataError(f"expected a stream of {size} bytes, it declares {declared}")
     try:

@@ -1,0 +1,120 @@
+"""Objects of a store by key, from ordinary code: zarr's stores are asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
+
+from xphys._storage import is_url
+
+__all__ = [
+    "CONCURRENCY",
+    "delete",
+    "get",
+    "get_many",
+    "join",
+    "keys",
+    "open_store",
+    "put",
+    "put_if_absent",
+    "read",
+    "wait",
+    "write",
+]
+
+# Requests under way at once: enough to hide the latency of an object store.
+CONCURRENCY = 32
+
+
+def open_store(
+    store: Any, storage_options: Mapping[str, Any] | None = None, *, read_only: bool = False
+) -> Store:
+    """A zarr store for a local folder, a URL, or a store.
+
+    Parameters
+    ----------
+    store : str, path or zarr store
+        What users pass.
+    storage_options : mapping, optional
+        For the file system of a URL.
+    read_only : bool, default False
+        Refuse writing.
+
+    Returns
+    -------
+    zarr store
+        Nothing has been read.
+    """
+    if isinstance(store, Store):
+        return store
+    path = os.fspath(store)
+    if is_url(path):
+        options = dict(storage_options or {})
+        return FsspecStore.from_url(path, storage_options=options, read_only=read_only)
+    return LocalStore(os.path.expanduser(path), read_only=read_only)
+
+
+def join(*parts: str) -> str:
+    """A key from parts, some of which may be empty."""
+    return "/".join(p.strip("/") for p in parts if p.strip("/"))
+
+
+async def get(store: Store, key: str) -> bytes | None:
+    """All bytes of an object, None if there is none."""
+    found = await store.get(key, default_buffer_prototype())
+    return None if found is None else found.to_bytes()
+
+
+async def put(store: Store, key: str, data: bytes) -> None:
+    """Write an object, replacing an older one."""
+    await store.set(key, default_buffer_prototype().buffer.from_bytes(data))
+
+
+async def put_if_absent(store: Store, key: str, data: bytes) -> None:
+    """Write an object unless there is one."""
+    await store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(data))
+
+
+async def delete(store: Store, key: str) -> None:
+    """Remove an object if it exists."""
+    await store.delete(key)
+
+
+async def keys(store: Store, prefix: str) -> list[str]:
+    """Sorted keys that begin with prefix and a slash (all keys for an empty prefix)."""
+    start = f"{prefix.rstrip('/')}/" if prefix else ""
+    return sorted([key async for key in store.list_prefix(start)])
+
+
+async def get_many(store: Store, wanted: Iterable[str]) -> dict[str, bytes | None]:
+    """Many objects, some requests at a time."""
+    gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(key: str) -> tuple[str, bytes | None]:
+        async with gate:
+            return key, await get(store, key)
+
+    return dict(await asyncio.gather(*(one(key) for key in wanted)))
+
+
+def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on zarr's own event loop and return what it returns."""
+    return sync(coroutine)
+
+
+def read(store: Store, key: str) -> bytes | None:
+    """`get`, waiting for it."""
+    data: bytes | None = sync(get(store, key))
+    return data
+
+
+def write(store: Store, key: str, data: bytes) -> None:
+    """`put`, waiting for it."""
+    sync(put(store, key, data))

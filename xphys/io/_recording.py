@@ -1,0 +1,138 @@
+"""A store that notes in the journal what it writes, before it writes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+from xphys.errors import CorruptDataError
+from xphys.io import _objects as objects
+from xphys.io._checking import CheckingStore
+from xphys.io._journal import Journal
+from xphys.io._layout import Index, Layout
+from xphys.io._records import Describe, Facts, records_of
+
+__all__ = ["RecordingStore"]
+
+
+class RecordingStore(WrapperStore[Store]):
+    """Where the chunks of a run go.
+
+    Parameters
+    ----------
+    store : zarr store
+        The store.
+    journal : Journal
+        Of the run.
+    layouts : dict
+        Grid of each array of the run, by its path in the group.
+    describe : dict
+        For payloads: what tells the measured errors of their bytes.
+    old : CheckingStore or None
+        The group as it was sealed before: what is replaced is kept, and units that are read to
+        change a part of them are checked.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        layouts: dict[str, Layout],
+        describe: dict[str, Describe],
+        old: CheckingStore | None,
+    ) -> None:
+        super().__init__(store)
+        self.journal, self.layouts, self.describe, self.old = journal, layouts, describe, old
+
+    def _with_store(self, store: Store) -> RecordingStore:
+        return type(self)(store, self.journal, self.layouts, self.describe, self.old)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, RecordingStore)
+            and self._store == other._store
+            and self.journal.run == other.journal.run
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read, for changing a part of a unit: only what was sealed or is new."""
+        place = self._locate(key)
+        if self.old is not None and place is not None and self.old.manifest.locate(place[0]):
+            return await self.old.get(key, prototype, byte_range)
+        return await self._store.get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Note an object, then write it."""
+        place = self._locate(key)
+        if place is not None:
+            await self._note(*place, value.to_bytes())
+        await self._store.set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Note that an object is left out, which Zarr does for fill values, then delete it."""
+        place = self._locate(key)
+        if place is not None:
+            await self._note(*place, None)
+        await self._store.delete(key)
+
+    def _locate(self, key: str) -> tuple[str, str, Index] | None:
+        group = self.journal.group
+        inside = key[len(group) + 1 :] if group else key
+        parts = inside.split("/")
+        for n in range(len(parts) - 1, 0, -1):
+            path = "/".join(parts[:n])
+            if path in self.layouts:
+                index = self.layouts[path].parse("/".join(parts[n:]))
+                return None if index is None else (inside, path, index)
+        return None
+
+    async def _note(self, inside: str, path: str, index: Index, data: bytes | None) -> None:
+        await self.journal.check()
+        if self.old is not None:
+            await self.journal.keep(inside)
+        records = await asyncio.to_thread(self._records, path, index, data)
+        await self.journal.note(inside, records)
+
+    def _records(self, path: str, index: Index, data: bytes | None) -> list[Any]:
+        describe, run = self.describe.get(path), self.journal.run
+        facts = describe(data) if describe is not None and data is not None else Facts()
+        made = records_of(
+            self.layouts[path],
+            path,
+            index,
+            data,
+            bytes.fromhex(run.fingerprint),
+            run.generation,
+            facts,
+        )
+        return [record for _, record in made]
+
+    async def trusted(self) -> set[str]:
+        """Keys in the group of objects whose bytes match what was noted of them."""
+        noted = await self.journal.noted()
+        gate = asyncio.Semaphore(objects.CONCURRENCY)
+
+        async def intact(inside: str) -> str | None:
+            async with gate:
+                place = self._locate(objects.join(self.journal.group, inside))
+                if place is None:
+                    return None
+                _, path, index = place
+                data = await objects.get(self._store, objects.join(self.journal.group, inside))
+                try:
+                    made = await asyncio.to_thread(self._records, path, index, data)
+                except CorruptDataError:
+                    return None
+                same = b"".join(r.tobytes() for r in made) == noted[inside].tobytes()
+                return inside if same else None
+
+        found = await asyncio.gather(*(intact(inside) for inside in noted))
+        return {inside for inside in found if inside is not None}

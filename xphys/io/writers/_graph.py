@@ -1,0 +1,159 @@
+"""The tasks of a write: one for each stored object, then sealing."""
+
+from __future__ import annotations
+
+from itertools import accumulate, product
+from typing import Any
+
+import dask.array as da
+import zarr
+from dask.array.optimization import optimize
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.task_spec import Task, TaskRef
+from zarr.abc.store import Store
+
+from xphys.errors import SchemaError
+from xphys.io import _objects as objects
+from xphys.io._layout import Index, Layout
+from xphys.io._payload import DecodeLayer
+from xphys.io._recording import RecordingStore
+from xphys.io.writers._plan import Plan
+from xphys.io.writers._seal import seal
+from xphys.io.writers._stage import Write
+
+__all__ = ["build", "names_of", "write_tasks"]
+
+
+def build(
+    plan: Plan,
+    target: RecordingStore,
+    writes: list[Write],
+    payloads: dict[str, DecodeLayer],
+    trusted: set[str],
+) -> Delayed:
+    """Tasks that write what is missing and seal the group.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the write.
+    target : RecordingStore
+        Where chunks go.
+    writes : list of Write
+        Lazy values, chunked as they are stored.
+    payloads : dict
+        Decode layer of each path that is written as a payload.
+    trusted : set of str
+        Keys in the group of objects that need not be written again.
+
+    Returns
+    -------
+    Delayed
+        Of sealing.
+    """
+    token = tokenize(plan.run.identity, plan.group)
+    tasks = write_tasks(
+        plan.group, plan.layouts, target, writes, payloads, trusted, f"store-{token}"
+    )
+    written = [
+        TaskRef(key) for key in tasks if isinstance(key, tuple) and key[0] == f"store-{token}"
+    ]
+    final = f"seal-{token}"
+    tasks[final] = Task(final, seal, plan, *written)
+    return Delayed(final, HighLevelGraph({final: MaterializedLayer(tasks)}, {final: set()}))
+
+
+def write_tasks(
+    group: str,
+    layouts: dict[str, Layout],
+    target: Store,
+    writes: list[Write],
+    payloads: dict[str, DecodeLayer],
+    trusted: set[str],
+    name: str,
+) -> dict[Any, Any]:
+    """Tasks ``(name, ...)`` that write what is missing, and all that they need."""
+    tasks: dict[Any, Task] = {}
+    for number, write in enumerate(writes):
+        layout = layouts[write.path]
+        if write.path in payloads:
+            make = _payload_task(group, target, write, payloads[write.path], layout)
+        else:
+            make = _values_task(group, target, write)
+        for block, index in _objects_of(write, layout):
+            if f"{write.path}/{layout.key(index)}" not in trusted:
+                key = (name, number, *block)
+                tasks[key] = make(key, block, index)
+    if not tasks:
+        return {}
+    graph = HighLevelGraph.merge(*(write.source.__dask_graph__() for write in writes))
+    layers = {**graph.layers, name: MaterializedLayer(tasks)}
+    last = {layer for write in writes for layer in write.source.__dask_layers__()}
+    last |= {layer.payload for layer in payloads.values()}
+    dependencies = {**graph.dependencies, name: last & set(layers)}
+    # arrays are optimised here: a Delayed would leave every small step a task of its own
+    return dict(optimize(HighLevelGraph(layers, dependencies), list(tasks)))
+
+
+def _objects_of(write: Write, layout: Layout) -> list[tuple[Index, Index]]:
+    """Blocks of the source and the objects they fill."""
+    starts = []
+    for sizes, part, unit in zip(write.source.chunks, write.region, layout.stored, strict=True):
+        begins = [part.start + s for s in accumulate((0, *sizes[:-1]))]
+        if len({b // unit for b in begins}) != len(begins):
+            raise SchemaError(f"variable {write.path!r}: two blocks would share a stored chunk")
+        starts.append([b // unit for b in begins])
+    blocks = product(*(range(len(s)) for s in starts))
+    return [(b, tuple(s[i] for s, i in zip(starts, b, strict=True))) for b in blocks]
+
+
+def _values_task(group: str, target: Store, write: Write) -> Any:
+    array = zarr.open_array(target, path=objects.join(group, write.path), mode="r+")
+
+    def make(key: Any, block: Index, index: Index) -> Task:
+        where = []
+        for sizes, part, i in zip(write.source.chunks, write.region, block, strict=True):
+            start = part.start + sum(sizes[:i])
+            where.append(slice(start, start + sizes[i]))
+        return Task(key, _store_values, TaskRef((write.source.name, *block)), array, tuple(where))
+
+    return make
+
+
+def _store_values(values: Any, array: Any, where: tuple[slice, ...]) -> None:
+    array[where] = values
+
+
+def _payload_task(
+    group: str, target: Store, write: Write, layer: DecodeLayer, layout: Layout
+) -> Any:
+    if layer.spec.chunks != layout.stored or any(
+        part.start % unit for part, unit in zip(write.region, layout.stored, strict=True)
+    ):
+        raise SchemaError(
+            f"variable {write.path!r} is compressed in chunks {layer.spec.chunks} from "
+            f"{[part.start for part in write.region]}: they must be whole stored chunks "
+            f"{layout.stored}; give compress() these chunks"
+        )
+
+    def make(key: Any, block: Index, index: Index) -> Task:
+        path = objects.join(group, write.path, layout.key(index))
+        return Task(key, _store_bytes, TaskRef((layer.payload, *block)), target, path)
+
+    return make
+
+
+def _store_bytes(data: bytes, target: Store, key: str) -> None:
+    objects.write(target, key, data)
+
+
+def names_of(writes: list[Write], payloads: dict[str, DecodeLayer]) -> list[str]:
+    """What tells the lazy values of one run from those of another."""
+    out = []
+    for write in writes:
+        source: da.Array = write.source
+        name = payloads[write.path].payload if write.path in payloads else source.name
+        out.append(f"{write.path} {name} {write.region}")
+    return out

@@ -1,0 +1,156 @@
+"""Sealing: from the journal to the manifest, as the last step of a write."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from xphys.errors import UnfinishedStoreError
+from xphys.io import _objects as objects
+from xphys.io._journal import BeforeStore
+from xphys.io._layout import Layout
+from xphys.io._manifest import (
+    PLACE,
+    Manifest,
+    blank_records,
+    document_bytes,
+    load_records,
+    pack_records,
+    records_document,
+    records_key,
+)
+from xphys.io._records import RECORD, UNKNOWN, WRITTEN, digest
+from xphys.io.writers._plan import Plan
+
+__all__ = ["PEAK", "RMS", "consolidated", "measured", "publish", "seal"]
+
+#: Attributes of a variable that was written as a payload: measured errors, in its units.
+RMS, PEAK = "compression_rms_error", "compression_max_error"
+
+
+def seal(plan: Plan, *_: object) -> None:
+    """Make a written group trustworthy: records to the manifest, journal removed.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the write.
+    *_
+        Results of the tasks that must have run before.
+
+    Raises
+    ------
+    UnfinishedStoreError
+        If a chunk has no record.
+    """
+    objects.wait(plan.journal.check())
+    records = objects.wait(_collect(plan))
+    documents = dict(plan.documents)
+    for path in plan.payloads:
+        documents[f"{path}/zarr.json"] = measured(
+            documents[f"{path}/zarr.json"], plan.layouts[path], records[path]
+        )
+    documents["zarr.json"] = consolidated(documents)
+    objects.wait(publish(plan, documents, records))
+    plan.journal.end()
+
+
+async def _collect(plan: Plan) -> dict[str, np.ndarray]:
+    """Records of every unit of every array: old ones, then those of this run."""
+    noted = await plan.journal.noted()
+    by_path: dict[str, dict[str, np.ndarray]] = {path: {} for path in plan.layouts}
+    for key, found in noted.items():
+        for path, layout in plan.layouts.items():
+            if key.startswith(f"{path}/") and layout.parse(key[len(path) + 1 :]) is not None:
+                by_path[path][key] = found
+    out = {}
+    for path, layout in plan.layouts.items():
+        records = blank_records(layout)
+        if plan.old is not None and path in plan.old.layouts:
+            below = BeforeStore(plan.store, plan.group)
+            before = await load_records(below, plan.group, plan.old, path)
+            _carry(before, plan.old.layouts[path], records, layout)
+        for key, found in by_path[path].items():
+            index = layout.parse(key[len(path) + 1 :])
+            assert index is not None
+            for unit, record in zip(layout.inner(index), found, strict=True):
+                records[layout.number(unit)] = record
+        missing = np.flatnonzero(records["state"] == UNKNOWN)
+        if missing.size:
+            first = layout.index(int(missing[0]))
+            raise UnfinishedStoreError(
+                f"variable {path!r}: {missing.size} of {layout.units} chunks were not written, "
+                f"the first is {first}: run the same code again"
+            )
+        out[path] = records
+    return out
+
+
+def _carry(before: np.ndarray, old: Layout, records: np.ndarray, new: Layout) -> None:
+    """Records of a grid to the same places of a larger one."""
+    if old.grid == new.grid:
+        records[:] = before
+    elif before.size:
+        corner = tuple(slice(0, n) for n in old.grid)
+        records.reshape(new.grid)[corner] = before.reshape(old.grid)
+
+
+def measured(document: dict[str, Any], layout: Layout, records: np.ndarray) -> dict[str, Any]:
+    """Document of a variable with its measured errors."""
+    written = records[records["state"] == WRITTEN]
+    sizes = _unit_sizes(layout)[records["state"] == WRITTEN]
+    total = max(int(sizes.sum()), 1)
+    rms = math.sqrt(float((written["rms"] ** 2 * sizes).sum()) / total)
+    peak = float(written["peak"].max(initial=0.0))
+    attributes = {**document.get("attributes", {}), RMS: rms, PEAK: peak}
+    return {**document, "attributes": attributes}
+
+
+def _unit_sizes(layout: Layout) -> np.ndarray:
+    """Points of the array in each unit."""
+    sizes = np.ones((), np.int64)
+    for n, chunk, count in zip(layout.shape, layout.chunk, layout.grid, strict=True):
+        starts = np.arange(count) * chunk
+        along = np.clip(n - starts, 0, chunk)
+        sizes = sizes[..., None] * along
+    return sizes.reshape(-1)
+
+
+def consolidated(documents: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Root document with those of all arrays inside: a reader needs one request."""
+    inside = {
+        key.removesuffix("/zarr.json"): document
+        for key, document in sorted(documents.items())
+        if key != "zarr.json"
+    }
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": inside}
+    return {**documents["zarr.json"], "consolidated_metadata": consolidated}
+
+
+async def publish(
+    plan: Plan, documents: dict[str, dict[str, Any]], records: dict[str, np.ndarray]
+) -> None:
+    """Write documents, records and, last, the group document of the manifest."""
+    fingerprints = [] if plan.old is None else list(plan.old.fingerprints)
+    manifest = Manifest([*fingerprints[: plan.run.generation], plan.run.fingerprint])
+    written = {key: document_bytes(document) for key, document in documents.items()}
+    for path, table in records.items():
+        manifest.layouts[path] = plan.layouts[path]
+        data = pack_records(np.asarray(table, RECORD))
+        manifest.tables[path] = digest(data)
+        written[records_key(path)] = data
+        written[objects.join(PLACE, path, "zarr.json")] = records_document(table.size)
+    bare = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    for path in {p.rpartition("/")[0] for p in records} - {""}:
+        written.setdefault(objects.join(PLACE, path, "zarr.json"), document_bytes(bare))
+    written["_xphys/zarr.json"] = document_bytes(bare)
+    manifest.documents = {
+        key: digest(data) for key, data in sorted(written.items()) if key.endswith("zarr.json")
+    }
+    written[objects.join(PLACE, "zarr.json")] = manifest.document()
+    for key, data in written.items():  # in this order: the manifest's document comes last
+        if plan.old is not None:
+            await plan.journal.keep(key)
+        await objects.put(plan.store, objects.join(plan.group, key), data)

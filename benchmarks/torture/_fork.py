@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import select
@@ -156,10 +157,9 @@ def _silence() -> None:
 
 def _watch(folder: str, act: Callable[[int, str], None]) -> None:
     """Call act(number, event) in front of every change to files under a folder."""
-    done = 0
+    number = itertools.count(1)  # threads may share it
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal done
         if event == "open":
             path, flags = args[0], args[2]
             if not (isinstance(flags, int) and flags & _OPENED_TO_WRITE):
@@ -169,8 +169,7 @@ def _watch(folder: str, act: Callable[[int, str], None]) -> None:
         else:
             return
         if isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(folder):
-            done += 1
-            act(done, event)
+            act(next(number), event)
 
     sys.addaudithook(hook)
 

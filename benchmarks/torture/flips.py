@@ -13,6 +13,7 @@ import shutil
 import signal
 import struct
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -163,7 +164,7 @@ def _rename(rng: random.Random, target: Target, _: dict[str, Target]) -> Change:
 def _extra(rng: random.Random, target: Target, _: dict[str, Target]) -> Change:
     """An object more: in an empty place, outside the grid, or unknown."""
     data = target.files[rng.choice(target.chunks())]
-    new = rng.choice(("notes.txt", "level/c/9999/0/0", "density/c/0/0", "more/zarr.json"))
+    new = rng.choice(("notes.txt", "level/c/9999/0/0", "density/c/0/1/0", "more/zarr.json"))
     return {_free_place(rng, target) if rng.random() < 0.5 else new: data}
 
 
@@ -244,27 +245,30 @@ class _Bench:
     folder: Path
     targets: dict[str, Target]
     truths: dict[str, xr.Dataset] = field(default_factory=dict)
+    opened: dict[str, xr.Dataset] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Write every store as it should be and read it."""
+        """Write every store as it should be, open and read it."""
+        import xphys
+
         for kind, target in self.targets.items():
             shutil.rmtree(self.folder / kind, ignore_errors=True)
             _apply(self.folder / kind, dict(target.files))
             self.truths[kind] = stores.load(str(self.folder / kind))
+            self.opened[kind] = xphys.open(str(self.folder / kind), chunks={})
 
     def case(self, number: int, seed: int, makers: dict[str, Maker]) -> None:
         """One damage."""
         rng = random.Random(f"{seed}/{number}")
         kind = rng.choice(list(self.targets))
-        what = rng.choice(list(makers))
         target, store = self.targets[kind], self.folder / kind
-        change = makers[what](rng, target, self.targets)
-        change = {n: d for n, d in change.items() if d != target.files.get(n)}
-        if not change:
-            self.counts["(no change)"] += 1
-            return
+        change: Change = {}
+        while not change:  # what was drawn may change nothing
+            what = rng.choice(list(makers))
+            made = makers[what](rng, target, self.targets)
+            change = {n: d for n, d in made.items() if d != target.files.get(n)}
         _apply(store, change)
         try:
             outcome, trouble = self.judge(rng, kind, change, always=what != "flip")
@@ -280,7 +284,7 @@ class _Bench:
     def judge(self, rng: random.Random, kind: str, change: Change, always: bool) -> tuple[str, str]:
         """What happened, and what is wrong with that."""
         store = str(self.folder / kind)
-        outcome, trouble = self.read(rng, store, self.truths[kind], change)
+        outcome, trouble = self.read(rng, kind, change)
         if outcome == "identical" or always or rng.random() < 0.02:
             silent = outcome == "identical"
             named, problem = _verified(store, change, must_name=silent)
@@ -288,23 +292,24 @@ class _Bench:
             outcome = f"{outcome}, verify {named}" if silent else outcome
         return outcome, trouble
 
-    def read(
-        self, rng: random.Random, store: str, truth: xr.Dataset, change: Change
-    ) -> tuple[str, str]:
+    def read(self, rng: random.Random, kind: str, change: Change) -> tuple[str, str]:
         """Open and read all that a change may reach."""
         import xphys
 
+        truth = self.truths[kind]
+        heads = {n.split("/")[0] for n in change}
+        chunks_only = all("/c/" in n for n in change) and heads <= set(stores.FIELDS)
+        names = sorted(heads) if chunks_only else list(map(str, truth.variables))
         options: dict[str, Any] = {"chunks": rng.choice((None, None, "auto"))}
         if rng.random() < 0.05:
             options["strict"] = "full"
         try:
-            ds = xphys.open(store, **options)
+            if chunks_only and rng.random() < 0.7:  # damaged after it was opened
+                ds = self.opened[kind]
+            else:
+                ds = xphys.open(str(self.folder / kind), **options)
         except Exception as error:
             return f"{type(error).__name__} at open", _fatal(error, "open")
-        heads = {n.split("/")[0] for n in change}
-        names = sorted(heads) if all("/c/" in n for n in change) else []
-        if not names or not set(names) <= set(stores.FIELDS):
-            names = list(map(str, truth.variables))
         try:
             ds, truth = ds[names], truth[names]
             if rng.random() < 0.3 and "time" in ds.dims:
@@ -312,7 +317,7 @@ class _Bench:
                 part = slice(start, rng.randint(start + 1, truth.sizes["time"]))
                 ds, truth = ds.isel(time=part), truth.isel(time=part)
             with stores.scheduled("synchronous"):
-                same = ds.load().identical(truth)
+                same = ds.compute().identical(truth)
         except Exception as error:
             return f"{type(error).__name__} at reading", _fatal(error, "reading")
         return ("identical", "") if same else ("WRONG", "read other values and nothing was said")
@@ -378,6 +383,11 @@ def _batch(
                 bench.case(number, seed, makers)
             except _HangError:
                 bench.failures.append({"case": number, "what": what, "problem": "hang"})
+                bench.prepare()
+            except Exception:  # of the harness itself
+                trace = traceback.format_exc()[-2000:]
+                bench.failures.append({"case": number, "what": what, "problem": trace})
+                bench.prepare()
             signal.alarm(0)
     return {"counts": dict(bench.counts), "failures": bench.failures}
 

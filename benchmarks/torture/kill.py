@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,8 @@ def _save(store: str, target: str) -> None:
 
 
 def reference(job: Job, folder: Path) -> Reference:
-    """Run a job undisturbed."""
+    """Run a job undisturbed, in a folder of its own."""
+    folder = Path(mkdtemp(dir=folder))
     out, store = Reference(), folder / "store"
     first = stores.base(job)
     for step, stage in enumerate([first, job]):
@@ -210,8 +212,9 @@ def published(store: Path, ref: Reference) -> tuple[set[str], list[str]]:
 def _interrupt(job: Job, ref: Reference, store: Path, log: Path, rng: random.Random) -> Outcome:
     """Start the writer and kill it."""
     if rng.random() < 0.5:
-        child = Child(write, job, str(store), str(log), rng.randint(1, max(ref.changes, 1)))
-        return child.wait()
+        # each process counts on its own, from where it was forked off
+        last = ref.changes * (3 if job.scheduler == "processes" else 1)
+        return Child(write, job, str(store), str(log), rng.randint(1, last)).wait()
     child = Child(write, job, str(store), str(log))
     child.wait_for_start()
     time.sleep(rng.random() * ref.seconds * 1.1)
@@ -324,9 +327,7 @@ def run(kills: int = 500, seed: int = 0, blocks: int = 20, only: str = "") -> di
     with stores.work_folder() as folder:
         refs = {}
         for job in (replace(job, blocks=blocks) for job in JOBS if only in job.name):
-            place = folder / job.name
-            place.mkdir()
-            refs[job] = reference(job, place)
+            refs[job] = reference(job, folder)
             if refs[job].trouble:
                 tally.failures.append({"case": "reference", "problems": [refs[job].trouble]})
         chosen = [j for j in refs if not refs[j].trouble]

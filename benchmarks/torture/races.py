@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +128,38 @@ def _settled(store: str) -> str:
     return f"verify: {list(map(str, bad[:5]))}" if bad.size else ""
 
 
-def _sequels(race: Race, before: dict[str, bytes], folder: Path) -> list[dict[str, bytes]]:
+@dataclass
+class _Known:
+    """What was found out before the races: each thing once."""
+
+    folder: Path
+    references: dict[Job, Reference] = field(default_factory=dict)
+    ends: dict[tuple[Job, ...], dict[str, bytes]] = field(default_factory=dict)
+
+    def reference(self, job: Job) -> Reference:
+        if job not in self.references:
+            self.references[job] = reference(job, self.folder)
+        return self.references[job]
+
+    def end(self, jobs: tuple[Job, ...]) -> dict[str, bytes]:
+        """Files of the store after jobs one after the other."""
+        if jobs not in self.ends:
+            store = self.folder / "sequel"
+            stores.lay_out(store, self.reference(jobs[0]).before)
+            for job in jobs:
+                outcome = call(stores.write, job, str(store))
+                if outcome.status != "ok":
+                    raise RuntimeError(f"{job.name}: {outcome.brief}\n{outcome.trace}")
+            self.ends[jobs] = stores.files(store)
+        return self.ends[jobs]
+
+
+def _ends(race: Race, known: _Known) -> list[dict[str, bytes]]:
     """Stores that the jobs leave alone and one after the other, where both may take place."""
     orders = [[race.one], [race.other]]
     if race.one.action in ("append", "region"):
         orders += [[race.one, race.other], [race.other, race.one]]
-    ends = []
-    for order in orders:
-        store = folder / "sequel"
-        stores.lay_out(store, before)
-        for job in order:
-            outcome = call(stores.write, job, str(store))
-            if outcome.status != "ok":
-                raise RuntimeError(f"{job.name}: {outcome.brief}\n{outcome.trace}")
-        ends.append(stores.files(store))
-    return ends
+    return [known.end(tuple(order)) for order in orders]
 
 
 def _race(
@@ -189,18 +206,16 @@ def run_races(races: int = 200, seed: int = 0) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     start = time.perf_counter()
     with stores.work_folder() as folder:
-        known: dict[Race, tuple[Reference, list[dict[str, bytes]]]] = {}
+        known = _Known(folder)
         pairs = _races()
         for case in range(races):
             race = pairs[case % len(pairs)]
-            if race not in known:
-                ref = reference(race.one, folder)
-                if ref.trouble:
-                    failures.append({"case": case, "race": race.name, "problems": [ref.trouble]})
-                    continue
-                known[race] = ref, _sequels(race, ref.before, folder)
+            ref = known.reference(race.one)
+            if ref.trouble:
+                failures.append({"case": case, "race": race.name, "problems": [ref.trouble]})
+                continue
             rng = random.Random(f"{seed}/{case}")
-            end, problems = _race(race, *known[race], folder / "store", rng)
+            end, problems = _race(race, ref, _ends(race, known), folder / "store", rng)
             ended.setdefault(race.name, Counter())[end] += 1
             if problems:
                 failures.append({"case": case, "race": race.name, "problems": problems})
@@ -335,20 +350,19 @@ def run_disks(cases: int = 50, seed: int = 0) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     start = time.perf_counter()
     with stores.work_folder() as folder:
-        refs: dict[Job, Reference] = {}
+        known = _Known(folder)
         case, full, locked = 0, 0, 0
         while full < cases and case < 5 * cases:
             rng = random.Random(f"{seed}/{case}")
             job = jobs[case % len(jobs)]
-            if job not in refs:
-                refs[job] = reference(job, folder)
-            if refs[job].trouble:
-                end, problems = "no reference", [refs[job].trouble]
+            ref = known.reference(job)
+            if ref.trouble:
+                end, problems = "no reference", [ref.trouble]
             elif case % 6 == 5:
-                end, problems = _read_only(job, refs[job], folder)
+                end, problems = _read_only(job, ref, folder)
                 locked += 1
             else:
-                end, problems = _disk(job, refs[job], folder, rng.choice(ways), rng)
+                end, problems = _disk(job, ref, folder, rng.choice(ways), rng)
                 full += bool(end)
             ended[end or "there was room"] += 1
             if problems:

@@ -280,8 +280,6 @@ def test_payloads_are_not_changed_by_encoding(tmp_path: Path) -> None:
     c = codecs.compress(_waves(), vrmse=1e-2)
     with pytest.raises(SchemaError, match="compressed already"):
         io.to_zarr(c, tmp_path / "c.zarr", encoding={"u": {"chunks": (1, 24, 24)}})
-    with pytest.raises(SchemaError, match="store of their own"):
-        io.to_zarr(c, tmp_path / "c.zarr", append_dim="time")
     with pytest.raises(UnknownNameError, match="names 'w'"):
         io.to_zarr(c, tmp_path / "c.zarr", encoding={"w": {}})
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from xphys._streams import Reader, deflate, inflate, join_planes, split_planes, varint
 from xphys.coding import integers, transforms
 from xphys.coding.exact import read_points, write_points
-from xphys._streams import Reader, deflate, inflate, join_planes, split_planes, varint
 from xphys.errors import CorruptDataError
 
 KINDS = (transforms.NONE, transforms.COSINE, transforms.FOURIER)

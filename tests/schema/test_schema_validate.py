@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tempfile
 
 import cftime
 import dask.array as da
@@ -61,7 +62,17 @@ def without_attr(name, attr):
 
 OPEN = {"boundary": "open", "period": None}
 GEOMETRIC = np.geomspace(1, 2, 8)
+
+
+def unverified():
+    """A Dataset opened from a store that another program wrote."""
+    place = tempfile.mkdtemp() + "/plain.zarr"
+    good().to_zarr(place, zarr_format=3, consolidated=False)
+    return xphys.open(place)
+
+
 CASES = {
+    "unverified": (unverified(), "store", {}),
     "dimension-name": (good().rename(x="x1"), "x1", {}),
     "component-name": (good(vx=field("y", "x"), vy=field("y", "x")), "vx", {}),
     "dim-order": (good(b=field("x", "time")), "b", {}),

@@ -98,6 +98,7 @@ class DataArrayAccessor:
         chunks: Mapping[str, int] | None = None,
         shards: Mapping[str, int] | None = None,
         encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+        resume: bool = True,
         compute: bool = True,
         storage_options: dict[str, Any] | None = None,
     ) -> Delayed | None:
@@ -112,6 +113,7 @@ class DataArrayAccessor:
             chunks=chunks,
             shards=shards,
             encoding=encoding,
+            resume=resume,
             compute=compute,
             storage_options=storage_options,
         )

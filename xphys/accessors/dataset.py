@@ -94,6 +94,7 @@ class DatasetAccessor:
         chunks: Mapping[str, int] | None = None,
         shards: Mapping[str, int] | None = None,
         encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+        resume: bool = True,
         compute: bool = True,
         storage_options: dict[str, Any] | None = None,
     ) -> Delayed | None:
@@ -108,6 +109,7 @@ class DatasetAccessor:
             chunks=chunks,
             shards=shards,
             encoding=encoding,
+            resume=resume,
             compute=compute,
             storage_options=storage_options,
         )

@@ -102,6 +102,7 @@ class DataTreeAccessor:
         mode: Mode = "w-",
         chunks: Mapping[str, int] | None = None,
         shards: Mapping[str, int] | None = None,
+        resume: bool = True,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
         """Write every node as a group of a Zarr store."""
@@ -116,6 +117,7 @@ class DataTreeAccessor:
                 mode=how,
                 chunks=chunks,
                 shards=shards,
+                resume=resume,
                 storage_options=storage_options,
             ),
         )

@@ -8,6 +8,7 @@ themselves. The group document is written last: with it the store is sealed.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,23 @@ from xphys.io import _objects as objects
 from xphys.io._layout import Index, Layout
 from xphys.io._records import RECORD, UNKNOWN, digest
 
-__all__ = ["MARK", "PLACE", "Manifest", "document_bytes", "load", "load_records", "parse_document"]
+__all__ = [
+    "MARK",
+    "PLACE",
+    "Manifest",
+    "blank_records",
+    "document_bytes",
+    "listing",
+    "load",
+    "load_records",
+    "nodes_inside",
+    "nodes_of_groups_below",
+    "own_part",
+    "pack_records",
+    "parse_document",
+    "records_document",
+    "records_key",
+]
 
 PLACE = "_xphys/manifest"
 #: Attribute of a group that must have a manifest.
@@ -44,6 +61,45 @@ def parse_document(data: bytes, key: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CorruptDataError(f"{key}: expected a JSON object, found {type(document).__name__}")
     return document
+
+
+def own_part(document: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
+    """A group document whose consolidated metadata names arrays of this group only.
+
+    Groups above others also list what is below them, for readers that cannot list a store; that
+    part changes when a group below is written, and is no part of what is sealed here.
+    """
+    consolidated = document.get("consolidated_metadata")
+    if not isinstance(consolidated, dict):
+        return document
+    inside = consolidated.get("metadata")
+    if not isinstance(inside, dict):
+        raise CorruptDataError("zarr.json: expected consolidated metadata of nodes")
+    kept = {path: node for path, node in inside.items() if f"{path}/zarr.json" in own}
+    return {**document, "consolidated_metadata": {**consolidated, "metadata": kept}}
+
+
+def nodes_inside(document: dict[str, Any]) -> dict[str, Any]:
+    """Nodes in the consolidated metadata of a group document."""
+    found = (document.get("consolidated_metadata") or {}).get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def nodes_of_groups_below(document: dict[str, Any]) -> dict[str, Any]:
+    """Of these the groups, and what lies in them."""
+    nodes = nodes_inside(document)
+    groups = {path for path, node in nodes.items() if node.get("node_type") == "group"}
+    return {
+        path: node
+        for path, node in nodes.items()
+        if path in groups or any(path.startswith(f"{group}/") for group in groups)
+    }
+
+
+def listing(document: dict[str, Any], nodes: dict[str, Any]) -> dict[str, Any]:
+    """A group document with these nodes in its consolidated metadata."""
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": nodes}
+    return {**document, "consolidated_metadata": consolidated}
 
 
 @dataclass
@@ -99,6 +155,12 @@ class Manifest:
         return document_bytes(
             {"zarr_format": 3, "node_type": "group", "attributes": self.attributes()}
         )
+
+    def matches(self, key: str, data: bytes) -> bool:
+        """Whether a document is the one that was sealed; raises for one that is not JSON."""
+        if key == "zarr.json":
+            data = document_bytes(own_part(parse_document(data, key), self.documents))
+        return digest(data) == self.documents[key]
 
     @property
     def root(self) -> str:

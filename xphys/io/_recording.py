@@ -115,7 +115,7 @@ class RecordingStore(WrapperStore[Store]):
         )
         return [record for _, record in made]
 
-    async def trusted(self) -> set[str]:
+    async def trusted(self) -> frozenset[str]:
         """Keys in the group of objects whose bytes match what was noted of them."""
         noted = await self.journal.noted()
         gate = asyncio.Semaphore(objects.CONCURRENCY)
@@ -135,4 +135,4 @@ class RecordingStore(WrapperStore[Store]):
                 return inside if same else None
 
         found = await asyncio.gather(*(intact(inside) for inside in noted))
-        return {inside for inside in found if inside is not None}
+        return frozenset(inside for inside in found if inside is not None)

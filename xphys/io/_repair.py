@@ -186,7 +186,7 @@ class _Repair:
         documents: dict[str, dict[str, Any]] = {}
         for key in arrays:
             data = objects.read(self.store, objects.join(self.group, key))
-            if data is None or digest(data) != self.manifest.documents[key]:
+            if data is None or not self.manifest.matches(key, data):
                 raise CorruptDataError(f"{key} and the root document are both damaged")
             documents[key] = parse_document(data, key)
         attributes = {**record(self.source, "to_zarr").attrs, MARK: 1}

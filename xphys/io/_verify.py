@@ -18,7 +18,15 @@ from xphys.io._checking import CheckingStore
 from xphys.io._journal import PLACE as JOURNAL
 from xphys.io._journal import read_run
 from xphys.io._layout import Index, Layout
-from xphys.io._manifest import MARK, PLACE, Manifest, load, parse_document, records_key
+from xphys.io._manifest import (
+    MARK,
+    PLACE,
+    Manifest,
+    document_bytes,
+    load,
+    parse_document,
+    records_key,
+)
 from xphys.io._records import EMPTY, digest
 
 __all__ = ["Row", "inspect_rows", "require_sound", "rows_dataset", "verify"]
@@ -135,18 +143,45 @@ def _is_marked(store: Store, group: str) -> bool:
 
 
 async def _rows(store: Store, group: str, manifest: Manifest) -> list[Row]:
-    rows = [await _document_row(store, group, k, d) for k, d in manifest.documents.items()]
+    root = await objects.get(store, objects.join(group, "zarr.json"))
+    rows = [Row(await _root_state(store, group, manifest, root), "", "zarr.json", len(root or b""))]
+    others = [(k, d) for k, d in manifest.documents.items() if k != "zarr.json"]
+    rows += [await _document_row(store, group, k, d) for k, d in others]
     expected = {objects.join(PLACE, "zarr.json"), *manifest.documents}
     checking = CheckingStore(store, group, manifest)
     for path, layout in manifest.layouts.items():
         table = records_key(path)
         expected.add(table)
         row = await _document_row(store, group, table, manifest.tables[path])
-        rows.append(Row(row.state, row.variable, row.key, row.bytes))
+        rows.append(row)
         expected |= {f"{path}/{layout.key(i)}" for i in layout.objects()}
         if row.state == "ok":
             rows += await _array_rows(checking, path, layout)
     return rows + await _extra_rows(store, group, expected, manifest)
+
+
+async def _root_state(store: Store, group: str, manifest: Manifest, data: bytes | None) -> str:
+    """State of the group's own document, with what it repeats of groups below."""
+    if data is None:
+        return "missing"
+    try:
+        document = parse_document(data, "zarr.json")
+        if not manifest.matches("zarr.json", data) or document_bytes(document) != data:
+            return "corrupt"
+    except CorruptDataError:
+        return "corrupt"
+    inside = document["consolidated_metadata"]["metadata"]
+    for path in inside:
+        if f"{path}/zarr.json" in manifest.documents:
+            continue
+        below = await objects.get(store, objects.join(group, path, "zarr.json"))
+        if below is None:
+            return "corrupt"
+        found = parse_document(below, path)
+        found.pop("consolidated_metadata", None)
+        if found != inside[path]:
+            return "corrupt"
+    return "ok"
 
 
 async def _document_row(store: Store, group: str, key: str, wanted: str) -> Row:

@@ -130,17 +130,19 @@ def open_zarr(
         raise FormatError(
             f"{path}: expected a Zarr group, found a single array: open the group that holds it"
         )
-    store = open_store(path, storage_options, read_only=True)
-    checking = checked(store, str(options.get("group") or "").strip("/"), strict)
+    # the group is opened as a store of its own: then its own document is the one that counts
+    store = open_store(place, storage_options, read_only=True)
+    checking = checked(store, "", strict)
+    source_store: Any = store if checking is None else checking
     ds = xr.open_dataset(
-        store if checking is None else checking,
+        source_store,
         engine="zarr",
         chunks=None,
         cache=cache,
         **{
             "decode_timedelta": _timedelta(),
             "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
-            **options,
+            **{k: v for k, v in options.items() if k != "group"},
         },
     )
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()

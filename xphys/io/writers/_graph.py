@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import accumulate, product
 from typing import Any
 
@@ -31,7 +32,7 @@ def build(
     target: RecordingStore,
     writes: list[Write],
     payloads: dict[str, DecodeLayer],
-    trusted: set[str],
+    trusted: Collection[str],
 ) -> Delayed:
     """Tasks that write what is missing and seal the group.
 
@@ -71,7 +72,7 @@ def write_tasks(
     target: Store,
     writes: list[Write],
     payloads: dict[str, DecodeLayer],
-    trusted: set[str],
+    trusted: Collection[str],
     name: str,
 ) -> dict[Any, Any]:
     """Tasks ``(name, ...)`` that write what is missing, and all that they need."""

@@ -12,8 +12,14 @@ from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore, layouts_of
 from xphys.io._journal import BeforeStore, Journal, Run, read_run
 from xphys.io._layout import Layout
-from xphys.io._manifest import MARK, Manifest, document_bytes, load, parse_document
-from xphys.io._manifest import PLACE as MANIFEST_PLACE
+from xphys.io._manifest import (
+    MARK,
+    Manifest,
+    document_bytes,
+    load,
+    nodes_of_groups_below,
+    parse_document,
+)
 from xphys.io._records import digest
 from xphys.io.writers._stage import Staged
 
@@ -34,12 +40,15 @@ class State:
         Of the last sealing before that run.
     done : bool
         The run has sealed the group, all but the removal of its journal.
+    replaced : bool
+        All that is there will be removed first.
     """
 
     exists: bool
     run: Run | None = None
     manifest: Manifest | None = None
     done: bool = False
+    replaced: bool = False
 
 
 def inspect(store: Store, group: str) -> State:
@@ -75,6 +84,8 @@ class Plan:
         Of the state before.
     payloads : set of str
         Paths of arrays written as payloads.
+    below : dict
+        Nodes of groups below, which the group's document lists too.
     """
 
     store: Store
@@ -84,6 +95,7 @@ class Plan:
     layouts: dict[str, Layout]
     old: Manifest | None
     payloads: set[str] = field(default_factory=set)
+    below: dict[str, Any] = field(default_factory=dict)
 
     @property
     def journal(self) -> Journal:
@@ -134,7 +146,7 @@ def make_plan(
         below = view_below(store, group, state)
         assert below is not None
         for key in old.documents:
-            if key not in documents and not key.startswith(MANIFEST_PLACE):
+            if key not in documents and not key.startswith("_xphys/"):
                 found = objects.read(below, objects.join(group, key))
                 assert found is not None  # a checking store raises instead
                 documents[key] = parse_document(found, key)
@@ -163,4 +175,11 @@ def make_plan(
         documents,
         layouts_of(documents),
         old,
+        below=_below(store, group, state),
     )
+
+
+def _below(store: Store, group: str, state: State) -> dict[str, Any]:
+    """What a group's document says of groups below, when the group itself stays."""
+    data = None if state.replaced else objects.read(store, objects.join(group, "zarr.json"))
+    return {} if data is None else nodes_of_groups_below(parse_document(data, "zarr.json"))

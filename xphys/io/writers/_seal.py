@@ -16,8 +16,11 @@ from xphys.io._manifest import (
     Manifest,
     blank_records,
     document_bytes,
+    listing,
     load_records,
+    nodes_inside,
     pack_records,
+    parse_document,
     records_document,
     records_key,
 )
@@ -25,6 +28,8 @@ from xphys.io._records import RECORD, UNKNOWN, WRITTEN, digest
 from xphys.io.writers._plan import Plan
 
 __all__ = ["PEAK", "RMS", "consolidated", "measured", "publish", "seal"]
+
+_BARE: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
 #: Attributes of a variable that was written as a payload: measured errors, in its units.
 RMS, PEAK = "compression_rms_error", "compression_max_error"
@@ -125,8 +130,7 @@ def consolidated(documents: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for key, document in sorted(documents.items())
         if key != "zarr.json"
     }
-    consolidated = {"kind": "inline", "must_understand": False, "metadata": inside}
-    return {**documents["zarr.json"], "consolidated_metadata": consolidated}
+    return listing(documents["zarr.json"], inside)
 
 
 async def publish(
@@ -142,15 +146,34 @@ async def publish(
         manifest.tables[path] = digest(data)
         written[records_key(path)] = data
         written[objects.join(PLACE, path, "zarr.json")] = records_document(table.size)
-    bare = {"zarr_format": 3, "node_type": "group", "attributes": {}}
     for path in {p.rpartition("/")[0] for p in records} - {""}:
-        written.setdefault(objects.join(PLACE, path, "zarr.json"), document_bytes(bare))
-    written["_xphys/zarr.json"] = document_bytes(bare)
+        written.setdefault(objects.join(PLACE, path, "zarr.json"), document_bytes(_BARE))
+    written["_xphys/zarr.json"] = document_bytes(_BARE)
     manifest.documents = {
         key: digest(data) for key, data in sorted(written.items()) if key.endswith("zarr.json")
     }
     written[objects.join(PLACE, "zarr.json")] = manifest.document()
+    root = documents["zarr.json"]
+    written["zarr.json"] = document_bytes(listing(root, {**plan.below, **nodes_inside(root)}))
     for key, data in written.items():  # in this order: the manifest's document comes last
         if plan.old is not None:
             await plan.journal.keep(key)
         await objects.put(plan.store, objects.join(plan.group, key), data)
+    await _tell_above(plan, documents)
+
+
+async def _tell_above(plan: Plan, documents: dict[str, dict[str, Any]]) -> None:
+    """List the nodes of this group in the documents of all groups above it."""
+    parts = plan.group.split("/") if plan.group else []
+    for depth in range(len(parts)):
+        above, path = "/".join(parts[:depth]), "/".join(parts[depth:])
+        key = objects.join(above, "zarr.json")
+        data = await objects.get(plan.store, key)
+        document = _BARE if data is None else parse_document(data, key)
+        nodes = {k: n for k, n in nodes_inside(document).items() if k.rpartition("/")[0] != path}
+        for between in range(1, len(parts) - depth):
+            nodes.setdefault("/".join(parts[depth : depth + between]), _BARE)
+        for inside, node in documents.items():
+            bare = {k: v for k, v in node.items() if k != "consolidated_metadata"}
+            nodes[objects.join(path, inside.removesuffix("zarr.json"))] = bare
+        await objects.put(plan.store, key, document_bytes(listing(document, nodes)))

@@ -115,9 +115,9 @@ def stage(
     below: Store | None,
     *,
     group: str,
-    mode: str | None,
+    mode: Any,
     append_dim: Hashable | None = None,
-    region: Mapping[str, slice] | str | None = None,
+    region: Any = None,
     encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
 ) -> Staged:
     """Describe a write without writing.
@@ -150,8 +150,10 @@ def stage(
     )
     ds = target._validate_and_autodetect_region(ds)
     target._validate_encoding(encoding or {})
-    writer = ArrayWriter()
-    dump_to_store(ds, target, writer, encoding=dict(encoding or {}))
+    writer = ArrayWriter()  # type: ignore[no-untyped-call]
+    dump_to_store(  # type: ignore[no-untyped-call]
+        ds, target, writer, encoding=dict(encoding or {})
+    )
     staged = _sort(overlay, group)
     for source, array, where in zip(writer.sources, writer.targets, writer.regions, strict=True):
         path = array.path[len(group) + 1 :] if group else array.path

@@ -12,12 +12,13 @@ from dask.delayed import Delayed
 from xphys.errors import SchemaError, StoreConflictError, UnknownNameError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
-from xphys.io._manifest import document_bytes, load
+from xphys.io._manifest import document_bytes, listing, load
 from xphys.io._payload import DecodeLayer, find_payload
 from xphys.io._recording import RecordingStore
 from xphys.io.writers._graph import build, names_of
 from xphys.io.writers._plan import Plan, State, inspect, make_plan, view_below
 from xphys.io.writers._prepare import prepare
+from xphys.io.writers._seal import PEAK
 from xphys.io.writers._stage import Staged, stage
 from xphys.schema import PROVENANCE
 
@@ -103,7 +104,7 @@ def to_zarr(
     _check_state(place, state, fresh, mode, partly)
     below = None if fresh else view_below(place, path, state)
     if fresh:
-        state = State(state.exists, state.run, None, state.done)
+        state = State(state.exists, state.run, None, state.done, replaced=mode == "w")
     layouts = {} if fresh or state.manifest is None else state.manifest.layouts
     ready, merged = prepare(
         ds, payloads, chunks, shards, encoding, layouts, append_dim=append_dim, region=region
@@ -173,7 +174,6 @@ def _measured_before(plan: Plan) -> set[str]:
     """Arrays that earlier runs wrote as payloads: their measured errors are taken again."""
     if plan.old is None:
         return set()
-    from xphys.io.writers._seal import PEAK
 
     return {
         key.removesuffix("/zarr.json")
@@ -210,7 +210,7 @@ def _begin(plan: Plan, staged: Staged, decoders: dict[str, DecodeLayer], resumed
         {path: layer.spec.describe for path, layer in decoders.items()},
         None if plan.old is None else CheckingStore(plan.store, plan.group, plan.old),
     )
-    trusted = objects.wait(target.trusted()) if resumed else set()
+    trusted = objects.wait(target.trusted()) if resumed else frozenset()
     objects.wait(_publish_documents(plan, staged))
     for inside, data in staged.chunks.items():
         if inside not in trusted:
@@ -230,4 +230,7 @@ async def _publish_documents(plan: Plan, staged: Staged) -> None:
         if plan.old is not None:
             await plan.journal.keep(inside)
         key = objects.join(plan.group, inside)
-        await objects.put(plan.store, key, document_bytes(plan.documents[inside]))
+        document = plan.documents[inside]
+        if inside == "zarr.json" and plan.below:
+            document = listing(document, plan.below)
+        await objects.put(plan.store, key, document_bytes(document))

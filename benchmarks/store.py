@@ -59,7 +59,7 @@ def turbulence(steps: int, per_task: int) -> xr.Dataset:
             along_y = np.cos(np.outer(x, k) + phases[0] + 0.01 * t * k)
             along_x = np.cos(np.outer(x, k) + phases[1])
             out[i] = along_y @ waves @ along_x.T
-            out[i] += 1e-3 * noise.standard_normal((SIDE, SIDE), np.float32)
+            out[i] += 3e-3 * noise.standard_normal((SIDE, SIDE), np.float32)
         return out
 
     chunks = da.core.normalize_chunks((per_task, SIDE, SIDE), (steps, SIDE, SIDE))

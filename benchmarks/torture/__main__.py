@@ -25,7 +25,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     seed = options.seed
     parts = {
         "kill": lambda: kill.run(options.kills, seed, options.blocks),
-        "flips": lambda: flips.run(options.flips, options.mutations, seed),
+        "flips": lambda: flips.run(options.flips, options.mutations, seed, workers=options.workers),
         "races": lambda: races.run_races(options.races, seed),
         "disk": lambda: races.run_disks(options.disk, seed),
     }
@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--races", type=int, default=200)
     parser.add_argument("--disk", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2, help="processes that flip bits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given repeatedly")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")

@@ -23,7 +23,7 @@ from typing import Any
 import xarray as xr
 
 from benchmarks.torture import _stores as stores
-from benchmarks.torture._fork import call
+from benchmarks.torture._fork import Child, call
 from benchmarks.torture._stores import Job
 
 __all__ = ["MUTATIONS", "run"]
@@ -415,7 +415,14 @@ def _targets(folder: Path, blocks: int) -> dict[str, Target]:
     return out
 
 
-def run(flips: int = 100_000, mutations: int = 10_000, seed: int = 0) -> dict[str, Any]:
+def run(
+    flips: int = 100_000,
+    mutations: int = 10_000,
+    seed: int = 0,
+    *,
+    blocks: int = 4,
+    workers: int = 1,
+) -> dict[str, Any]:
     """Damage stores that many times.
 
     Parameters
@@ -423,9 +430,13 @@ def run(flips: int = 100_000, mutations: int = 10_000, seed: int = 0) -> dict[st
     flips : int
         Bits flipped, one at a time.
     mutations : int
-        Structural changes, those of `MUTATIONS` in turn by chance.
+        Structural changes, those of `MUTATIONS` by chance.
     seed : int
         Of the choice; case ``n`` depends on seed and ``n`` alone.
+    blocks : int
+        Chunks along time of each of three variables.
+    workers : int
+        Processes at once.
 
     Returns
     -------
@@ -433,41 +444,44 @@ def run(flips: int = 100_000, mutations: int = 10_000, seed: int = 0) -> dict[st
         Counts of outcomes and failures, for flips and mutations.
     """
     with stores.work_folder() as folder:
-        targets = _targets(folder, blocks=4)
-        progress = folder / "progress"
-        progress.write_bytes(bytes(8))
+        targets = _targets(folder, blocks)
         out: dict[str, Any] = {}
         for what, count in (("flips", flips), ("mutations", mutations)):
             start = time.perf_counter()
-            counts, failures = _cases(folder, targets, what, seed, count, progress)
+            counts, failures = _cases(folder, targets, what, seed, count, workers)
             seconds = time.perf_counter() - start
             out[what] = {
                 "cases": sum(counts.values()),
                 "outcomes": dict(sorted(counts.items())),
-                "seconds_per_case": round(seconds / max(count, 1), 5),
-                "failures": failures,
+                "seconds_per_case": round(seconds * workers / max(count, 1), 5),
+                "failures": sorted(failures, key=lambda f: f["case"]),
             }
     return out
 
 
 def _cases(
-    folder: Path, targets: dict[str, Target], what: str, seed: int, count: int, progress: Path
+    folder: Path, targets: dict[str, Target], what: str, seed: int, count: int, workers: int
 ) -> tuple[Counter[str], list[dict[str, Any]]]:
-    """Batches one after the other; a batch that dies goes on behind the case it died of."""
+    """Batches, some at once; one that dies goes on behind the case it died of."""
     counts: Counter[str] = Counter()
     failures: list[dict[str, Any]] = []
-    first = 0
-    while first < count:
-        numbers = range(first, min(first + _BATCH, count))
-        args = (str(folder / "damaged"), targets, what, seed, numbers, str(progress))
-        done = call(_batch, *args, timeout=_HANGS * 20)
-        if done.status == "ok":
-            counts.update(done.value["counts"])
-            failures += done.value["failures"]
-            first = numbers.stop
-        else:
+    waiting = [range(n, min(n + _BATCH, count)) for n in range(0, count, _BATCH)]
+    while waiting:
+        now, waiting = waiting[:workers], waiting[workers:]
+        running = []
+        for n, numbers in enumerate(now):
+            progress = folder / f"progress-{n}"
+            progress.write_bytes(struct.pack("<q", numbers.start))
+            args = (str(folder / f"damaged-{n}"), targets, what, seed, numbers, str(progress))
+            running.append((Child(_batch, *args), numbers, progress))
+        for child, numbers, progress in running:
+            done = child.wait(timeout=_HANGS * 20)
+            if done.status == "ok":
+                counts.update(done.value["counts"])
+                failures += done.value["failures"]
+                continue
             (number,) = struct.unpack("<q", progress.read_bytes())
             counts[f"{what}: {done.status}"] += 1
             failures.append({"case": number, "what": what, "problem": done.brief + done.trace})
-            first = max(number, first) + 1
+            waiting.append(range(number + 1, numbers.stop))
     return counts, failures

@@ -141,17 +141,17 @@ class _Known:
             self.references[job] = reference(job, self.folder)
         return self.references[job]
 
-    def end(self, jobs: tuple[Job, ...]) -> dict[str, bytes]:
-        """Files of the store after jobs one after the other."""
-        if jobs not in self.ends:
+    def end(self, first: Job, *jobs: Job) -> dict[str, bytes]:
+        """Files after jobs one after the other in the store that the first one starts from."""
+        if (first, *jobs) not in self.ends:
             store = self.folder / "sequel"
-            stores.lay_out(store, self.reference(jobs[0]).before)
+            stores.lay_out(store, self.reference(first).before)
             for job in jobs:
                 outcome = call(stores.write, job, str(store))
                 if outcome.status != "ok":
                     raise RuntimeError(f"{job.name}: {outcome.brief}\n{outcome.trace}")
-            self.ends[jobs] = stores.files(store)
-        return self.ends[jobs]
+            self.ends[first, *jobs] = stores.files(store)
+        return self.ends[first, *jobs]
 
 
 def _ends(race: Race, known: _Known) -> list[dict[str, bytes]]:
@@ -159,7 +159,7 @@ def _ends(race: Race, known: _Known) -> list[dict[str, bytes]]:
     orders = [[race.one], [race.other]]
     if race.one.action in ("append", "region"):
         orders += [[race.one, race.other], [race.other, race.one]]
-    return [known.end(tuple(order)) for order in orders]
+    return [known.end(race.one, *order) for order in orders]
 
 
 def _race(

@@ -27,7 +27,6 @@ ABSENT = {
     (DataTreeAccessor, "compare"): {"stored"},
     (DataArrayAccessor, "compress"): {"variables"},
     (DataArrayAccessor, "spectra"): {"variables"},
-    (DataTreeAccessor, "to_zarr"): {"append_dim", "region", "encoding", "compute"},
 }
 
 

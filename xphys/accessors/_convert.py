@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import xarray as xr
 
 from xphys import io
-from xphys.accessors._types import Mode
 from xphys.errors import SchemaError
 from xphys.schema import PROVENANCE
 
@@ -20,7 +19,6 @@ __all__ = [
     "map_pairs",
     "over_nodes",
     "stored_of",
-    "write_nodes",
 ]
 
 T = TypeVar("T")
@@ -87,20 +85,6 @@ def map_pairs(
         raise SchemaError(f"expected a node {missing[0]!r} in both trees, found it in one only")
     pairs = datasets(tree).items()
     return _tree({path: function(ds, partners[path]) for path, ds in pairs}, tree)
-
-
-def write_nodes(
-    tree: xr.DataTree, group: str | None, mode: Mode, write: Callable[[xr.Dataset, str, Mode], Any]
-) -> None:
-    """Write every node as ``write(ds, group, mode)``."""
-    root = (group or "").strip("/")
-    top = xr.Dataset(attrs=tree.attrs)
-    write(top, root, mode)
-    for path, node in tree.subtree_with_keys:
-        if path != ".":
-            write(node.to_dataset(inherit=False), f"{root}/{path}".lstrip("/"), "w-")
-    # Last, so that the consolidated metadata of the tree hold all of its nodes.
-    write(tree.to_dataset(inherit=True), root, "a")
 
 
 def _tree(results: dict[str, xr.Dataset], like: xr.DataTree) -> xr.DataTree:

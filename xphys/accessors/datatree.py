@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -15,10 +15,9 @@ from xphys.accessors._convert import (
     map_pairs,
     over_nodes,
     stored_of,
-    write_nodes,
 )
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Dims, Mode, Store
+from xphys.accessors._types import Bound, Dims, Store
 
 __all__ = ["DataTreeAccessor"]
 
@@ -93,33 +92,28 @@ class DataTreeAccessor:
             lambda test, other: metrics.compare(test, other, dims=dims, stored=stored_of(test)),
         )
 
-    @documented("xphys.io:to_zarr")
+    @documented("xphys.io:tree_to_zarr")
     def to_zarr(
         self,
         store: Store,
         *,
         group: str | None = None,
-        mode: Mode = "w-",
+        mode: Literal["w-", "w"] = "w-",
         chunks: Mapping[str, int] | None = None,
         shards: Mapping[str, int] | None = None,
         resume: bool = True,
         storage_options: dict[str, Any] | None = None,
     ) -> None:
-        """Write every node as a group of a Zarr store."""
-        write_nodes(
+        """Write every node as a group of a Zarr store, with a manifest of its own."""
+        io.tree_to_zarr(
             self._obj,
-            group,
-            mode,
-            lambda ds, path, how: io.to_zarr(
-                ds,
-                store,
-                group=path or None,
-                mode=how,
-                chunks=chunks,
-                shards=shards,
-                resume=resume,
-                storage_options=storage_options,
-            ),
+            store,
+            group=group,
+            mode=mode,
+            chunks=chunks,
+            shards=shards,
+            resume=resume,
+            storage_options=storage_options,
         )
 
     @documented("xphys.spectra:spectra")

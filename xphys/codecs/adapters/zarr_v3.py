@@ -97,7 +97,21 @@ class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
     async def _decode_partial_single(
         self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
+        try:
+            return await self._decode_part(byte_getter, selection, chunk_spec)
+        except CorruptDataError as error:
+            place = getattr(byte_getter, "path", "")
+            if not place or place in str(error):
+                raise
+            raise CorruptDataError(f"chunk {place}: {error}") from error
+
+    async def _decode_part(
+        self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
         prototype, shape = chunk_spec.prototype, chunk_spec.shape
+        if _is_everything(selection, shape):  # one request, and every byte is looked at
+            whole = await byte_getter.get(prototype)
+            return None if whole is None else await self._decode_single(whole, chunk_spec)
         front = await byte_getter.get(prototype, RangeByteRequest(0, _front(chunk_spec)))
         if front is None:
             return None
@@ -185,6 +199,14 @@ def _select(
     out = decode_blocks(header, parts, _padded(header, spec, np.zeros))
     chosen = out.reshape(spec.shape)[selection]
     return spec.prototype.nd_buffer.from_numpy_array(np.asarray(chosen, order="C"))
+
+
+def _is_everything(selection: Any, shape: tuple[int, ...]) -> bool:
+    index = selection if isinstance(selection, tuple) else (selection,)
+    return len(index) == len(shape) and all(
+        isinstance(part, slice) and part.indices(n) == (0, n, 1)
+        for part, n in zip(index, shape, strict=True)
+    )
 
 
 def _blocks_touched(selection: Any, shape: tuple[int, ...], header: Header) -> list[int]:

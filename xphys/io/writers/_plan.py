@@ -86,6 +86,8 @@ class Plan:
         Paths of arrays written as payloads.
     below : dict
         Nodes of groups below, which the group's document lists too.
+    hold : bool
+        Whether the journal stays when the group is sealed.
     """
 
     store: Store
@@ -96,6 +98,7 @@ class Plan:
     old: Manifest | None
     payloads: set[str] = field(default_factory=set)
     below: dict[str, Any] = field(default_factory=dict)
+    hold: bool = False
 
     @property
     def journal(self) -> Journal:

@@ -19,6 +19,7 @@ from xphys.io._manifest import (
     listing,
     load_records,
     nodes_inside,
+    nodes_of_groups_below,
     pack_records,
     parse_document,
     records_document,
@@ -59,7 +60,8 @@ def seal(plan: Plan, *_: object) -> None:
         )
     documents["zarr.json"] = consolidated(documents)
     objects.wait(publish(plan, documents, records))
-    plan.journal.end()
+    if not plan.hold:
+        plan.journal.end()
 
 
 async def _collect(plan: Plan) -> dict[str, np.ndarray]:
@@ -154,7 +156,11 @@ async def publish(
     }
     written[objects.join(PLACE, "zarr.json")] = manifest.document()
     root = documents["zarr.json"]
-    written["zarr.json"] = document_bytes(listing(root, {**plan.below, **nodes_inside(root)}))
+    now = await objects.get(plan.store, objects.join(plan.group, "zarr.json"))
+    # groups that were written below since this write began
+    later = {} if now is None else nodes_of_groups_below(parse_document(now, "zarr.json"))
+    nodes = {**plan.below, **later, **nodes_inside(root)}
+    written["zarr.json"] = document_bytes(listing(root, nodes))
     for key, data in written.items():  # in this order: the manifest's document comes last
         if plan.old is not None:
             await plan.journal.keep(key)

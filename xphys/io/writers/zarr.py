@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import xarray as xr
 from dask.delayed import Delayed
+from zarr.abc.store import Store
 
 from xphys.errors import SchemaError, StoreConflictError, UnknownNameError
 from xphys.io import _objects as objects
@@ -22,7 +24,7 @@ from xphys.io.writers._seal import PEAK
 from xphys.io.writers._stage import Staged, stage
 from xphys.schema import PROVENANCE
 
-__all__ = ["to_zarr"]
+__all__ = ["Begun", "begin", "to_zarr"]
 
 Mode = Literal["w", "w-", "a", "r+"]
 
@@ -96,7 +98,60 @@ def to_zarr(
     UnknownNameError
         If ``encoding`` names no variable of the Dataset.
     """
-    place, path = objects.open_store(store, storage_options), (group or "").strip("/")
+    begun = begin(
+        ds,
+        objects.open_store(store, storage_options),
+        (group or "").strip("/"),
+        mode=mode,
+        append_dim=append_dim,
+        region=region,
+        chunks=chunks,
+        shards=shards,
+        encoding=encoding,
+        resume=resume,
+    )
+    if begun.pending is None or not compute:
+        return begun.pending
+    begun.pending.compute()
+    return None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A write whose metadata is there.
+
+    Attributes
+    ----------
+    plan : Plan
+        Of the write.
+    pending : Delayed or None
+        Writes the values and seals; None if an earlier call has done that.
+    """
+
+    plan: Plan
+    pending: Delayed | None
+
+
+def begin(
+    ds: xr.Dataset,
+    place: Store,
+    path: str,
+    *,
+    mode: Mode = "w-",
+    append_dim: Hashable | None = None,
+    region: Mapping[str, slice] | Literal["auto"] | None = None,
+    chunks: Mapping[str, int] | None = None,
+    shards: Mapping[str, int] | None = None,
+    encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
+    resume: bool = True,
+    nodes: Sequence[str] = (),
+    hold: bool = False,
+) -> Begun:
+    """Begin what `to_zarr` does, in an open store.
+
+    With ``hold`` the journal stays when the group is sealed, so that the same call on the same
+    data finds it done; who holds it ends it. ``nodes`` are groups below that belong to the write.
+    """
     payloads = _payloads(ds, encoding)
     partly = append_dim is not None or region is not None
     state = inspect(place, path)
@@ -122,20 +177,19 @@ def to_zarr(
         "provenance": ready.attrs.get(PROVENANCE, ""),
         "append_dim": str(append_dim),
         "region": str(region),
+        **({"nodes": list(nodes)} if nodes else {}),
     }
     decoders = {str(name): layer for name, layer in payloads.items()}
     names = names_of(staged.writes, decoders)
     plan = make_plan(place, path, staged, state, settings, names)
     plan.payloads = set(decoders) | _measured_before(plan)
+    plan.hold = hold
     resumed = _take(plan, state, fresh and mode == "w", resume)
     if resumed and state.done:
-        plan.journal.end()
-        return None
-    pending = _begin(plan, staged, decoders, resumed)
-    if not compute:
-        return pending
-    pending.compute()
-    return None
+        if not hold:
+            plan.journal.end()
+        return Begun(plan, None)
+    return Begun(plan, _begin(plan, staged, decoders, resumed))
 
 
 def _payloads(

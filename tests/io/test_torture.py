@@ -1,0 +1,79 @@
+"""The torture of benchmarks/torture with small counts; `make torture` runs it in full.
+
+Each part runs in an interpreter of its own: it forks, which a process with threads must not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def torture(folder: Path, part: str, *options: str) -> dict[str, Any]:
+    """Run a part and return its report."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.torture", "--only", part]
+    done = subprocess.run(
+        [*command, *options, "--results", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (folder / "torture.json").exists(), done.stderr
+    assert part in (folder / "torture.md").read_text()
+    return json.loads((folder / "torture.json").read_text())["parts"][part]
+
+
+def test_killed_writers_leave_nothing_wrong_and_lose_nothing(tmp_path):
+    report = torture(tmp_path, "kill", "--kills", "40", "--blocks", "6")
+    assert report["failures"] == []
+    assert report["kills"] >= 40
+    assert report["finished_chunks_when_resuming"] > 0
+    assert report["refusals"]["UnfinishedStoreError"] > 0
+
+
+def test_damage_is_noticed(tmp_path):
+    options = ("--flips", "1600", "--mutations", "400", "--workers", "1")
+    report = torture(tmp_path, "flips", *options)
+    for part, count in (("flips", 1600), ("mutations", 400)):
+        assert report[part]["failures"] == []
+        assert report[part]["cases"] == count
+        assert any("CorruptDataError" in outcome for outcome in report[part]["outcomes"])
+
+
+def test_racing_writers_leave_one_result(tmp_path):
+    report = torture(tmp_path, "races", "--races", "10")
+    assert report["failures"] == []
+    assert any("StoreConflictError" in end for ends in report["ends"].values() for end in ends)
+
+
+def test_full_disks_and_read_only_places_give_clear_errors(tmp_path):
+    report = torture(tmp_path, "disk", "--disk", "10")
+    assert report["failures"] == []
+    assert report["full_disks"] == 10
+    assert report["read_only"] >= 1
+
+
+@pytest.mark.parametrize("kind", ["lossless", "compressed"])
+def test_equal_runs_give_equal_bytes(tmp_path, kind, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.torture import _stores as stores
+
+    job = stores.Job(kind, scheduler="synchronous", blocks=2)
+    for name in ("a", "b"):
+        stores.write(job, str(tmp_path / name))
+    wanted = stores.files(tmp_path / "a")
+    assert len(wanted) > 10
+    assert stores.difference(tmp_path / "b", wanted) == ""
+    (tmp_path / "b" / "zarr.json").write_bytes(b"{}")
+    assert stores.difference(tmp_path / "b", wanted) == "other bytes ['zarr.json']"

@@ -274,3 +274,26 @@ def test_progress_bar_goes_away_after_an_error() -> None:
     with bar, pytest.raises(XphysError):
         dask.compute(dask.delayed(fail)(), scheduler="threads")
     assert bar._progress is None
+
+
+def test_verify_and_repair(source: str, tmp_path) -> None:
+    store = tmp_path / "small.zarr"
+    run("compress", source, str(store), "--vrmse", "1e-2")
+    assert "0 not as written" in run("verify", str(store)).output
+    chunk = next(p for p in (store / "density" / "c").rglob("*") if p.is_file())
+    before = chunk.read_bytes()
+    chunk.write_bytes(before[:-1] + b"?")
+    found = json.loads(run("verify", str(store), "--json", code=1).output)
+    assert [row["state"] for row in found["found"]] == ["corrupt"]
+    assert "matches" not in failure("compare", str(store), source)
+    mended = json.loads(run("repair", str(store), source, "--json").output)
+    assert [row["variable"] for row in mended["found"]] == ["density"]
+    assert chunk.read_bytes() == before
+    assert "nothing to undo" in failure("repair", str(store))
+
+
+def test_verify_can_accept_a_foreign_store(ds: xr.Dataset, tmp_path) -> None:
+    ds.to_zarr(tmp_path / "plain.zarr", zarr_format=3, consolidated=False)
+    assert "seal=True" in failure("verify", str(tmp_path / "plain.zarr"))
+    run("verify", str(tmp_path / "plain.zarr"), "--seal")
+    run("verify", str(tmp_path / "plain.zarr"))

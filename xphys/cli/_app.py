@@ -14,12 +14,14 @@ from xphys.cli.compress import compress
 from xphys.cli.convert import convert
 from xphys.cli.demo import demo
 from xphys.cli.info import info
+from xphys.cli.repair import repair
 from xphys.cli.validate import validate
+from xphys.cli.verify import verify
 from xphys.errors import XphysError
 
 __all__ = ["app", "main"]
 
-COMMANDS = (demo, info, validate, convert, compress, compare)
+COMMANDS = (demo, info, validate, convert, compress, compare, verify, repair)
 
 
 class _Commands(typer.core.TyperGroup):

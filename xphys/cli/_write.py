@@ -10,6 +10,7 @@ from xphys.errors import XphysError
 
 __all__ = ["check_target"]
 
+_UNFINISHED = "_xphys/journal/run.json"
 _MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 
 
@@ -37,8 +38,8 @@ def check_target(store: str | Path, *, source: str | None = None, overwrite: boo
         return
     if not target.is_dir():
         raise XphysError(f"{store} is a file: choose another store")
-    if not any(target.iterdir()):
-        return
+    if not any(target.iterdir()) or (target / _UNFINISHED).exists():
+        return  # a write that was stopped: the writer goes on with it or refuses
     if not any((target / mark).exists() for mark in _MARKS):
         raise XphysError(f"{store} holds files that are no Zarr store: choose another store")
     if not overwrite:

@@ -140,11 +140,12 @@ class CheckingStore(WrapperStore[Store]):
             return None
         if not written:
             raise self._trouble(key, path, "there, but the manifest says that it is left out")
-        await asyncio.to_thread(self.check_object, key, path, index, found.to_bytes(), records)
+        data = memoryview(found.as_numpy_array())  # no copy
+        await asyncio.to_thread(self.check_object, key, path, index, data, records)
         return found
 
     def check_object(
-        self, key: str, path: str, index: Index, data: bytes, records: np.ndarray
+        self, key: str, path: str, index: Index, data: bytes | memoryview, records: np.ndarray
     ) -> None:
         """Raise unless the bytes of an object are the ones that were written."""
         layout = self.manifest.layouts[path]

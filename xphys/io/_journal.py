@@ -146,7 +146,10 @@ class Journal:
     async def check(self) -> None:
         """Make sure now and then that no other run has taken the group."""
         if time.monotonic() - self._checked > _PATIENCE:
-            self._compare(await objects.get(self.store, self.key("run.json")))
+            found = await objects.get(self.store, self.key("run.json"))
+            if found is None:  # sealed by another writer of the same run: leave nothing behind
+                await self.store.delete_dir(self.key())
+            self._compare(found)
             self._checked = time.monotonic()
 
     async def keep(self, key: str) -> None:

@@ -170,7 +170,7 @@ class Layout:
         per = math.prod(s // c for s, c in zip(self.stored, self.chunk, strict=True))
         return 16 * per + _CHECKSUM
 
-    def pieces(self, index: Index, data: bytes) -> dict[Index, tuple[int, int] | None]:
+    def pieces(self, index: Index, data: bytes | memoryview) -> dict[Index, tuple[int, int] | None]:
         """Offset and length of each unit in an object; None for a unit that is not there.
 
         Parameters

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import xarray as xr
 
@@ -14,8 +14,9 @@ from xphys._storage import Source, expand, is_url
 from xphys.errors import FormatError, SchemaError, UnknownNameError
 from xphys.io.readers._chunk import Chunks, chunked
 from xphys.io.readers._probe import Probe, probe
-from xphys.io.readers.athenak.backend import is_athenak, open_paths
+from xphys.io.readers.athenak.backend import is_athenak, open_paths, open_tree
 from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf, open_zarr
+from xphys.io.readers.tree import open_zarr_tree
 from xphys.schema import PROVENANCE
 
 __all__ = ["READERS", "Reader", "open"]
@@ -37,6 +38,8 @@ class Reader:
         (paths, *, storage_options, cache, **reader) -> Dataset, without Dask where possible.
     checks : bool
         Whether ``open`` takes ``strict``.
+    tree : callable, optional
+        Like ``open``, -> DataTree.
     """
 
     name: str
@@ -44,16 +47,67 @@ class Reader:
     recognise: Callable[[Probe], bool]
     open: Callable[..., xr.Dataset]
     checks: bool = False
+    tree: Callable[..., xr.DataTree] | None = None
 
 
 # The general formats come last: many others are HDF5 underneath.
 READERS = (
-    Reader("athenak", "AthenaK dumps (.bin, .cbin) or history (.hst)", is_athenak, open_paths),
     Reader(
-        "zarr", "a Zarr group (zarr.json, .zgroup, .zmetadata)", is_zarr, open_zarr, checks=True
+        "athenak",
+        "AthenaK dumps (.bin, .cbin) or history (.hst)",
+        is_athenak,
+        open_paths,
+        tree=open_tree,
+    ),
+    Reader(
+        "zarr",
+        "a Zarr group (zarr.json, .zgroup, .zmetadata)",
+        is_zarr,
+        open_zarr,
+        checks=True,
+        tree=open_zarr_tree,
     ),
     Reader("netcdf", "netCDF or HDF5 (by signature)", is_netcdf, open_netcdf),
 )
+
+
+@overload
+def open(
+    source: Source,
+    *,
+    engine: str | None = ...,
+    chunks: Chunks = ...,
+    strict: bool | Literal["full"] = ...,
+    tree: Literal[True],
+    storage_options: Mapping[str, Any] | None = ...,
+    **reader: Any,
+) -> xr.DataTree: ...
+
+
+@overload
+def open(
+    source: Source,
+    *,
+    engine: str | None = ...,
+    chunks: Chunks = ...,
+    strict: bool | Literal["full"] = ...,
+    levels: Literal["tree"],
+    storage_options: Mapping[str, Any] | None = ...,
+    **reader: Any,
+) -> xr.DataTree: ...
+
+
+@overload
+def open(
+    source: Source,
+    *,
+    engine: str | None = ...,
+    chunks: Chunks = ...,
+    strict: bool | Literal["full"] = ...,
+    tree: Literal[False] = ...,
+    storage_options: Mapping[str, Any] | None = ...,
+    **reader: Any,
+) -> xr.Dataset: ...
 
 
 def open(
@@ -62,10 +116,11 @@ def open(
     engine: str | None = None,
     chunks: Chunks = "auto",
     strict: bool | Literal["full"] = True,
+    tree: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     **reader: Any,
-) -> xr.Dataset:
-    """Open simulation data as one lazy Dataset in the data model.
+) -> xr.Dataset | xr.DataTree:
+    """Open simulation data as one lazy Dataset, or a DataTree, in the data model.
 
     Parameters
     ----------
@@ -84,16 +139,20 @@ def open(
         How stores that carry a manifest are checked: metadata at once and every chunk when it is
         read (True), everything first ("full"), not at all (False). Files of other programs have
         no manifest; it does not change how they are read.
+    tree : bool, default False
+        Open all groups of a Zarr store, each checked by its own manifest, or all refinement
+        levels of a run, each on its own grid, as nodes of a DataTree.
     storage_options : mapping, optional
         For the file system of URLs.
     **reader
         Options of the reader. AthenaK: ``groups``, ``level``, ``missing`` (see
-        :func:`xphys.io.readers.athenak.open_athenak`). Zarr and netCDF: ``normalize=False`` to
+        :func:`xphys.io.readers.athenak.open_athenak`) and ``levels="tree"``, which is
+        ``tree=True`` (see :func:`xphys.io.readers.athenak.open_levels`). Zarr and netCDF: ``normalize=False`` to
         keep names and dims as stored, and those of ``xarray.open_dataset``.
 
     Returns
     -------
-    Dataset
+    Dataset or DataTree
         Dims ``(time, z, y, x)``, those that exist, with provenance and ``encoding["source"]``.
 
     Raises
@@ -105,7 +164,7 @@ def open(
     UnknownNameError
         If ``engine`` does not exist.
     SchemaError
-        If ``chunks`` or ``strict`` is invalid.
+        If ``chunks``, ``strict`` or ``levels`` is invalid, or the format has no tree.
 
     Examples
     --------
@@ -119,13 +178,26 @@ def open(
     """
     if strict not in (True, False, "full"):
         raise SchemaError(f"strict must be True, False or 'full', got {strict!r}")
+    levels = reader.pop("levels", "common")
+    if levels not in ("common", "tree"):
+        raise SchemaError(f"levels must be 'common' or 'tree', got {levels!r}")
     paths = expand(source)
     options = {"storage_options": storage_options, "cache": chunks is None, **reader}
     chosen = _recognise(paths, storage_options) if engine is None else _named(engine)
     if chosen.checks:
         options["strict"] = strict
-    ds = chosen.open(paths, **options)
-    return chunked(ds, chunks, _token(paths, ds, reader))
+    if not tree and levels == "common":
+        ds = chosen.open(paths, **options)
+        return chunked(ds, chunks, _token(paths, ds, reader))
+    if chosen.tree is None:
+        raise SchemaError(f"{chosen.name} is opened as one Dataset: leave out tree and levels")
+    opened = chosen.tree(paths, **options)
+    nodes = {}
+    for path, node in opened.subtree_with_keys:
+        ds = node.to_dataset(inherit=False)
+        token = _token(paths, ds, {**reader, "node": path})
+        nodes["/" if path == "." else path] = chunked(ds, chunks, token)
+    return xr.DataTree.from_dict(nodes, name=opened.name)
 
 
 def _recognise(paths: Sequence[str], storage_options: Mapping[str, Any] | None) -> Reader:

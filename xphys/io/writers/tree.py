@@ -85,11 +85,13 @@ def tree_to_zarr(
     root = begin(
         _complete(tree), place, top, mode=mode, resume=resume, nodes=sorted(nodes), **options
     )
+    for path, ds in nodes.items():
+        if root.pending is None and read_run(place, path) is None:
+            continue  # sealed, and so is the root: only journals are left to end
+        part = begin(ds, place, path, mode="w-", **options)
+        if part.pending is not None:
+            part.pending.compute()
     if root.pending is not None:
-        for path, ds in nodes.items():
-            part = begin(ds, place, path, mode="w-", **options)
-            if part.pending is not None:
-                part.pending.compute()
         root.pending.compute()
     for path in nodes:
         _end(place, path)

@@ -1,0 +1,201 @@
+"""How many bytes a stored stream decodes to, found out before any of them is made.
+
+Formats that state the size are believed as far as their decoders are bound by the statement;
+the others are decoded piece by piece and only counted.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import math
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from xphys.errors import CorruptDataError
+
+__all__ = ["LARGEST_DICTIONARY", "MEASURES", "text_items"]
+
+#: Largest dictionary of LZMA that is taken; the highest preset of xz has one of this size.
+LARGEST_DICTIONARY = 2**26
+_PIECE, _STEP = 2**16, 2**20
+
+_ZSTD_MAGIC, _ZSTD_SKIP = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
+_ZSTD_BLOCK = 2**17
+_BLOSC = struct.Struct("<BBBBIII")
+_FRAME = struct.Struct("<4sBBBBhHff")
+_FRAME_MAGIC = b"XPF\x01"
+_FRAME_ITEMSIZES = (2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8)
+
+Measure = Callable[[memoryview, int, Mapping[str, Any]], int]
+
+
+class _Decoder(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Inflate:
+    """zlib's decoder with the interface of the other two."""
+
+    def __init__(self, wbits: int) -> None:
+        self._inner = zlib.decompressobj(wbits)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+def _count(make: Callable[[], _Decoder], data: memoryview, limit: int) -> int:
+    """Decode stream after stream and keep nothing; stops above the limit."""
+    decoder, total, done = make(), 0, 0
+    for start in range(0, len(data), _PIECE):
+        piece = bytes(data[start : start + _PIECE])
+        while True:
+            if decoder.eof:
+                decoder = make()
+            try:
+                total += len(decoder.decompress(piece, _STEP))
+            except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+                if done:  # what stands behind a whole stream is left aside by all readers
+                    return total
+                raise CorruptDataError(f"the stream cannot be decoded: {error}") from None
+            if total > limit:
+                return total
+            if decoder.eof:
+                done += 1
+                piece = decoder.unused_data.lstrip(b"\0")
+                if not piece:
+                    break
+            elif decoder.needs_input:
+                break
+            else:
+                piece = b""
+    if not done:
+        raise CorruptDataError("the stream ends too early")
+    return total
+
+
+def _zlib(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    return _count(lambda: _Inflate(zlib.MAX_WBITS), data, limit)
+
+
+def _gzip(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    return _count(lambda: _Inflate(zlib.MAX_WBITS | 16), data, limit)
+
+
+def _bz2(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    return _count(bz2.BZ2Decompressor, data, limit)
+
+
+def _lzma(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    kind = int(config.get("format", lzma.FORMAT_XZ))
+    if kind == lzma.FORMAT_RAW:
+        filters = config.get("filters")
+        return _count(lambda: lzma.LZMADecompressor(kind, filters=filters), data, limit)
+    memory = LARGEST_DICTIONARY + LARGEST_DICTIONARY // 8
+    return _count(lambda: lzma.LZMADecompressor(kind, memlimit=memory), data, limit)
+
+
+def _take(data: memoryview, at: int, count: int) -> memoryview:
+    if at + count > len(data):
+        raise CorruptDataError("the stream ends too early")
+    return data[at : at + count]
+
+
+def _zstd_frame(data: memoryview, at: int) -> tuple[int, int]:
+    """Size of the content of a frame (RFC 8878) and the place behind the frame.
+
+    A frame that does not state its size is taken to hold full blocks but for the last one.
+    """
+    descriptor = _take(data, at + 4, 1)[0]
+    single, flag = bool(descriptor & 0x20), descriptor >> 6
+    at += 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
+    width = (1 if single else 0, 2, 4, 8)[flag]
+    stated = int.from_bytes(_take(data, at, width), "little") + (256 if width == 2 else 0)
+    at, most, coded, last = at + width, 0, 0, False
+    while not last:
+        header = int.from_bytes(_take(data, at, 3), "little")
+        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        if kind == 3:
+            raise CorruptDataError("the stream has a block of unknown kind")
+        coded += kind == 2
+        most += _ZSTD_BLOCK if kind == 2 else size
+        at += 3 + (1 if kind == 1 else size)
+    at += 4 if descriptor & 4 else 0
+    if at > len(data):
+        raise CorruptDataError("the stream ends too early")
+    return (stated if width else most - (_ZSTD_BLOCK - 1 if coded else 0)), at
+
+
+def _zstd(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    # Decoders go on with frames behind the first: all of them count.
+    at, total = 0, 0
+    while at < len(data) and total <= limit:
+        magic = bytes(_take(data, at, 4))
+        if magic == _ZSTD_MAGIC:
+            size, at = _zstd_frame(data, at)
+            total += size
+        elif magic[1:] == _ZSTD_SKIP and magic[0] >> 4 == 5:
+            at += 8 + int.from_bytes(_take(data, at + 4, 4), "little")
+        else:
+            raise CorruptDataError(f"expected a zstd stream, found {magic!r}")
+    return total
+
+
+def _blosc(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    *_, size, block, stored = _BLOSC.unpack(_take(data, 0, _BLOSC.size))
+    if stored > len(data) or block > max(size, 1):
+        raise CorruptDataError(
+            f"a blosc stream of {len(data)} bytes cannot have {stored} bytes in blocks of {block}"
+        )
+    return int(size)
+
+
+def _lz4(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    return int.from_bytes(_take(data, 0, 4), "little")
+
+
+def _frame(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
+    """Size of a chunk of xphys.frame; its decoder holds everything else against the header."""
+    magic, dtype, ndim, *_ = _FRAME.unpack(_take(data, 0, _FRAME.size))
+    if magic != _FRAME_MAGIC or dtype // 2 >= len(_FRAME_ITEMSIZES):
+        raise CorruptDataError(f"expected a chunk that starts with {_FRAME_MAGIC!r}")
+    shape = struct.unpack(f"<{ndim}I", _take(data, _FRAME.size, 4 * ndim))
+    return math.prod(shape) * _FRAME_ITEMSIZES[dtype // 2]
+
+
+#: Codec -> (stream, limit, configuration) -> bytes it decodes to; exact up to the limit.
+MEASURES: Mapping[str, Measure] = {
+    "zlib": _zlib,
+    "gzip": _gzip,
+    "bz2": _bz2,
+    "lzma": _lzma,
+    "zstd": _zstd,
+    "blosc": _blosc,
+    "lz4": _lz4,
+    "xphys.frame": _frame,
+}
+
+
+def text_items(data: memoryview) -> int:
+    """Number of strings that a chunk of strings of any length says it has."""
+    return int.from_bytes(_take(data, 0, 4), "little")

@@ -193,19 +193,19 @@ def published(store: Path, ref: Reference) -> tuple[set[str], list[str]]:
     """Chunks that are done, ``variable/number``, and those published without a record."""
     done, bare = set(), []
     units = store / "_xphys" / "journal" / "units"
-    if not units.is_dir():
-        return done, bare
-    for variable in stores.FIELDS:
-        names = {k for k in ref.after if k.startswith(f"{variable}/c/")}
-        names |= {f"{variable}/c/{p.name}/0/0" for p in (units / variable / "c").glob("*")}
-        for name in names:
-            stored, wanted = store / name, ref.after.get(name)
-            found = stored.read_bytes() if stored.exists() else None
-            new = found is not None and found != ref.before.get(name)
-            if (units / name).exists() and found == wanted:
-                done.add(f"{variable}/{name.split('/')[2]}")
-            elif new and not (units / name).exists():
-                bare.append(name)
+    found = stores.files(store) if store.is_dir() else {}
+    noted = {n.partition("/units/")[2] for n in found if n.startswith("_xphys/journal/units/")}
+    # from the last document of the manifest on, the journal is only swept away
+    sealed = all(found.get(name) == data for name, data in ref.after.items())
+    for name in noted | {n for n in ref.after if "/c/" in n and not n.startswith("_xphys")}:
+        variable, _, place = name.partition("/c/")
+        if variable not in stores.FIELDS or not (sealed or units.is_dir()):
+            continue
+        new = name in found and found[name] != ref.before.get(name)
+        if sealed or (name in noted and found.get(name) == ref.after.get(name)):
+            done.add(f"{variable}/{place.split('/')[0]}")
+        elif new and name not in noted:
+            bare.append(name)
     return done, bare
 
 
@@ -250,6 +250,8 @@ def _case(job: Job, ref: Reference, folder: Path, rng: random.Random, tally: Tal
                 problems.append(f"attempt {attempt}: {outcome.brief}")
             break
         tally.kills[job.name] += 1
+        if not stores.difference(store, ref.after):
+            break
         done, bare = published(store, ref)
         problems += [f"published without a record: {name}" for name in bare]
         seen = call(inspect, str(store), ref.truths)
@@ -276,31 +278,38 @@ def finish(
 ) -> list[str]:
     """Run the same code again, or undo a write into a sealed store."""
     store, log = folder / "store", folder / "log"
-    sealed = not stores.difference(store, ref.after)
     log.unlink(missing_ok=True)
-    if job.action in ("append", "region") and rng.random() < 0.4 and not sealed:
-        tally.finishes["undone"] += 1
-        outcome = call(_undo, str(store))
-        rest = stores.difference(store, ref.before)
-        if rest and not stores.difference(store, ref.after):
-            rest = ""  # it was complete but for the removal of its journal
-    elif sealed:
+    if not stores.difference(store, ref.after):
         tally.finishes["was sealed"] += 1
         return []
+    begun = (store / "_xphys/journal/run.json").exists()
+    if job.action in ("append", "region") and begun and rng.random() < 0.5:
+        # a write that was complete but for the removal of its journal need not be undone
+        ends = (ref.before, ref.after)
+        if rng.random() < 0.3:
+            tally.finishes["killed while undoing"] += 1
+            call(_undo, str(store), rng.randint(1, ref.changes // 2))
+            if any(not stores.difference(store, end) for end in ends):
+                return []
+        tally.finishes["undone"] += 1
+        outcome = call(_undo, str(store), 0)
     else:
         tally.finishes["resumed"] += 1
         tally.skipped_chunks += len(done)
+        ends = (ref.after,)
         outcome = call(write, job, str(store), str(log))
-        rest = stores.difference(store, ref.after)
     problems = [] if outcome.status == "ok" else [f"finishing: {outcome.brief} {outcome.trace}"]
     problems += _again(done, log, "resuming")
+    rest = min((stores.difference(store, end) for end in ends), key=len)
     return problems + ([f"NOT BYTE-IDENTICAL: {rest}"] if rest else [])
 
 
-def _undo(store: str) -> None:
+def _undo(store: str, kill: int) -> None:
     """In a child: back to the last sealed state."""
     import xphys
 
+    if kill:
+        kill_at(store, kill)
     xphys.repair(store)
 
 

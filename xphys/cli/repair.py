@@ -40,8 +40,8 @@ def repair(
 
 def _as_written(store: str, source: str, group: str | None) -> xr.Dataset:
     ds = io.open(source)
-    options = {} if group is None else {"group": group}
-    for step in schema.provenance(io.open(store, strict=False, **options)):
+    place = store if group is None else f"{store.rstrip('/')}/{group}"
+    for step in schema.provenance(io.open(place, strict=False)):
         if step["operation"] == "compress":
             ds = codecs.compress(ds, **step["parameters"])
     return ds

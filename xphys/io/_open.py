@@ -16,7 +16,7 @@ from xphys.io.readers._chunk import Chunks, chunked
 from xphys.io.readers._probe import Probe, probe
 from xphys.io.readers.athenak.backend import is_athenak, open_paths, open_tree
 from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf, open_zarr
-from xphys.io.readers.tree import open_zarr_tree
+from xphys.io._tree import open_zarr_tree
 from xphys.schema import PROVENANCE
 
 __all__ = ["READERS", "Reader", "open"]
@@ -147,8 +147,9 @@ def open(
     **reader
         Options of the reader. AthenaK: ``groups``, ``level``, ``missing`` (see
         :func:`xphys.io.readers.athenak.open_athenak`) and ``levels="tree"``, which is
-        ``tree=True`` (see :func:`xphys.io.readers.athenak.open_levels`). Zarr and netCDF: ``normalize=False`` to
-        keep names and dims as stored, and those of ``xarray.open_dataset``.
+        ``tree=True`` (see :func:`xphys.io.readers.athenak.open_levels`). Zarr and netCDF:
+        ``normalize=False`` to keep names and dims as stored, and those of
+        ``xarray.open_dataset``.
 
     Returns
     -------

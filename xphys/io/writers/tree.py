@@ -12,7 +12,7 @@ from zarr.abc.store import Store
 from xphys.errors import SchemaError
 from xphys.io import _objects as objects
 from xphys.io._journal import Journal, read_run
-from xphys.io.writers.zarr import begin
+from xphys.io.writers._begin import begin
 
 __all__ = ["tree_to_zarr"]
 

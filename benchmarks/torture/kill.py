@@ -194,7 +194,8 @@ def published(store: Path, ref: Reference) -> tuple[set[str], list[str]]:
     done, bare = set(), []
     units = store / "_xphys" / "journal" / "units"
     found = stores.files(store) if store.is_dir() else {}
-    noted = {n.partition("/units/")[2] for n in found if n.startswith("_xphys/journal/units/")}
+    records = [n for n in found if n.startswith("_xphys/journal/units/")]
+    noted = {n.partition("/units/")[2] for n in records if not n.endswith(".partial")}
     # from the last document of the manifest on, the journal is only swept away
     sealed = all(found.get(name) == data for name, data in ref.after.items())
     for name in noted | {n for n in ref.after if "/c/" in n and not n.startswith("_xphys")}:

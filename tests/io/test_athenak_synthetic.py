@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import xphys
 from xphys.errors import FormatError, SchemaError
 from xphys.io.readers.athenak import open_athenak
 from xphys.schema import axis
@@ -274,6 +275,40 @@ def test_finer_blocks_are_averaged(tmp_path):
     np.testing.assert_array_equal(ds["density"].values[0], root)
     with pytest.raises(SchemaError, match="whole number"):
         open_athenak(tmp_path, level=-1)
+
+
+def test_tree_of_levels_that_come_and_go(tmp_path):
+    root, fine = _adaptive(tmp_path)
+    tree = xphys.open(tmp_path, levels="tree")
+    assert list(tree.children) == ["level_0", "level_1"]
+    coarse, patch = tree["level_0"], tree["level_1"]
+    assert coarse["covered"].dims == patch["covered"].dims == ("time", "y", "x")
+    assert coarse["covered"].values[0].all()
+    assert coarse["covered"].values[1].sum() == 48
+    np.testing.assert_array_equal(coarse["density"].values[0], root)
+    left = np.where(coarse["covered"].values[1], root, np.nan)
+    np.testing.assert_array_equal(coarse["density"].values[1], left)
+    assert dict(patch.sizes) == {"time": 2, "y": 8, "x": 8}
+    assert not patch["covered"].values[0].any()
+    assert np.isnan(patch["density"].values[0]).all()
+    np.testing.assert_array_equal(patch["density"].values[1], fine)
+    np.testing.assert_array_equal(patch["density"][1, 2:5, ::3].values, fine[2:5, ::3])
+    np.testing.assert_array_equal(patch["x"], (8 + np.arange(8) + 0.5) / 16)
+    assert coarse["x"].attrs["period"] == 1.0
+    assert patch["x"].attrs["boundary"] == "open"
+
+
+def test_static_blocks_that_move_are_refused(tmp_path):
+    static = {"deck": {"mesh_refinement": ["refinement = static"]}}
+    blocks, fine = tiles(field(8, 8), BLOCK), field(4, 4)
+    for number in (0, 1):  # another block is refined in each
+        left = [b for b in blocks if b[0] != (number, 0, 0)]
+        children = [((2 * number + i, j, 0), 1, fine) for j in range(2) for i in range(2)]
+        write(run(tmp_path, number), MESH, BLOCK, [*left, *children], time=number, **static)
+    ds = open_athenak(tmp_path)
+    assert ds["density"].isel(time=0).values.shape == (16, 16)
+    with pytest.raises(FormatError, match=r"00001.*expected the meshblocks of output 0"):
+        ds["density"].isel(time=1).load()
 
 
 def _cut(path: Path, change) -> None:

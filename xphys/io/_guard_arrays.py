@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xphys.errors import FormatError
@@ -222,9 +222,7 @@ def _check_size(chunk: tuple[int, ...], itemsize: int, most: int, path: str) -> 
     return items
 
 
-def _check_grid(
-    shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int, path: str
-) -> None:
+def _check_grid(shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int, path: str) -> None:
     if len(chunk) != len(shape):
         raise FormatError(f"{path}: chunks of {len(chunk)} dims in an array of {len(shape)}")
     counts = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
@@ -271,12 +269,6 @@ def array_guard(document: Mapping[str, Any], path: str) -> ChunkGuard:
         guard, chunk = _guard_v3(document.get("codecs"), stored, itemsize, path, 0)
     _check_grid(shape, chunk, itemsize, path)
     whole = shape[0] * (itemsize or _TEXT_ITEM) if len(shape) == 1 else 0
-    return _with_whole(guard, whole)
-
-
-def _with_whole(guard: ChunkGuard, whole: int) -> ChunkGuard:
-    from dataclasses import replace
-
     return replace(guard, whole=whole)
 
 
@@ -350,13 +342,13 @@ def _guard_v3(
     makers = [n for n in names if n in ("bytes", _FRAME, *_TEXT)]
     if len(makers) != 1:
         raise FormatError(f"{path}: expected one codec that makes bytes, got {names}")
-    plain = {"zstd": {}, "gzip": {}, "blosc": {}, "crc32c": {}}
+    native: Mapping[str, Mapping[str, Any]] = {n: {} for n in ("zstd", "gzip", "blosc", "crc32c")}
     chain = []
     for name, config in codecs:
         if name in ("bytes", "transpose"):
             _check_options(name, config, path)
             continue
-        chain.append((name.removeprefix("numcodecs."), plain.get(name, config)))
+        chain.append((name.removeprefix("numcodecs."), native.get(name, config)))
         _check_options(chain[-1][0], config, path)
     items = _check_size(chunk, itemsize, LARGEST_CHUNK, path)
     return _plan(chain, items, itemsize, path), chunk

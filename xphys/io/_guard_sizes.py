@@ -180,7 +180,7 @@ def _frame(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
     if magic != _FRAME_MAGIC or dtype // 2 >= len(_FRAME_ITEMSIZES):
         raise CorruptDataError(f"expected a chunk that starts with {_FRAME_MAGIC!r}")
     shape = struct.unpack(f"<{ndim}I", _take(data, _FRAME.size, 4 * ndim))
-    return math.prod(shape) * _FRAME_ITEMSIZES[dtype // 2]
+    return int(math.prod(shape)) * _FRAME_ITEMSIZES[dtype // 2]
 
 
 #: Codec -> (stream, limit, configuration) -> bytes it decodes to; exact up to the limit.

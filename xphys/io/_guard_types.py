@@ -58,9 +58,7 @@ def _fields(fields: object, path: str, depth: int, one: Any) -> int:
     total = 0
     for field in fields:
         if not (isinstance(field, list) and len(field) == 2 and isinstance(field[0], str)):
-            raise FormatError(
-                f"{path}: expected [name, dtype] for each field, got {_short(field)}"
-            )
+            raise FormatError(f"{path}: expected [name, dtype] for each field, got {_short(field)}")
         size = one(field[1], path, depth + 1)
         if size == TEXT:
             raise FormatError(f"{path}: expected fields of fixed size, got {_short(field)}")

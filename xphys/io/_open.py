@@ -12,11 +12,11 @@ import xarray as xr
 
 from xphys._storage import Source, expand, is_url
 from xphys.errors import FormatError, SchemaError, UnknownNameError
+from xphys.io._tree import open_zarr_tree
 from xphys.io.readers._chunk import Chunks, chunked
 from xphys.io.readers._probe import Probe, probe
 from xphys.io.readers.athenak.backend import is_athenak, open_paths, open_tree
 from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf, open_zarr
-from xphys.io._tree import open_zarr_tree
 from xphys.schema import PROVENANCE
 
 __all__ = ["READERS", "Reader", "open"]

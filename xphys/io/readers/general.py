@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,7 +10,8 @@ from typing import Any, Literal
 import xarray as xr
 
 from xphys._storage import is_url, open_binary
-from xphys.errors import FormatError
+from xphys.errors import FormatError, XphysError
+from xphys.io._guard import LARGEST_DOCUMENT, GuardedStore, read_document
 from xphys.io._manifest import MARK
 from xphys.io._objects import open_store
 from xphys.io._strict import checked
@@ -48,7 +48,7 @@ def _root(path: str, storage_options: Options) -> tuple[str, bytes] | None:
         inside = os.path.join(path, name)
         if os.path.isfile(inside):
             with open_binary(inside) as file:
-                return name, file.read()
+                return name, file.read(LARGEST_DOCUMENT + 1)
     return None
 
 
@@ -115,7 +115,8 @@ def open_zarr(
     Raises
     ------
     FormatError
-        If there are several stores, or the store is a single array.
+        If there are several stores, the store is a single array, or its metadata is damaged or
+        asks for codecs or sizes that are not allowed.
     """
     if len(paths) != 1:
         raise FormatError(f"expected one Zarr store, got {len(paths)}: open them one by one")
@@ -125,26 +126,26 @@ def open_zarr(
     if root is None:
         raise FormatError(f"{place}: expected one of {', '.join(_ROOTS)}, found none")
     name, content = root
-    document = _parse(place, name, content)
+    document = read_document(f"{place}/{name}", content)
     if name == ".zarray" or document.get("node_type") == "array":
         raise FormatError(
             f"{path}: expected a Zarr group, found a single array: open the group that holds it"
         )
     # the group is opened as a store of its own: then its own document is the one that counts
-    store = open_store(place, storage_options, read_only=True)
+    store = GuardedStore(open_store(place, storage_options, read_only=True))
     checking = checked(store, "", strict)
     source_store: Any = store if checking is None else checking
-    ds = xr.open_dataset(
-        source_store,
-        engine="zarr",
-        chunks=None,
-        cache=cache,
-        **{
-            "decode_timedelta": _timedelta(),
-            "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
-            **{k: v for k, v in options.items() if k != "group"},
-        },
-    )
+    settings = {
+        "decode_timedelta": _timedelta(),
+        "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
+        **{k: v for k, v in options.items() if k != "group"},
+    }
+    try:
+        ds = xr.open_dataset(source_store, engine="zarr", chunks=None, cache=cache, **settings)
+    except XphysError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise FormatError(f"{place}: cannot be opened as a Zarr group: {error}") from error
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     source = {**source_identity([path.rstrip("/")]), "metadata_digest": digest}
     ds.attrs.pop(MARK, None)
@@ -152,14 +153,6 @@ def open_zarr(
     ds = _finish(ds, "zarr", source, bring, path)
     ds.encoding[VERIFIED] = checking is not None
     return ds
-
-
-def _parse(path: str, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise FormatError(f"{path}/{name}: expected JSON, found damage: {error}") from None
-    return document if isinstance(document, dict) else {}
 
 
 def open_netcdf(

@@ -43,6 +43,17 @@ class Begun:
     plan: Plan
     pending: Delayed | None
 
+    def finish(self) -> None:
+        """Write the values and seal, unless another writer of the same run has done it."""
+        if self.pending is None:
+            return
+        try:
+            self.pending.compute()
+        except StoreConflictError:
+            manifest = load(self.plan.store, self.plan.group)
+            if manifest is None or manifest.fingerprints[-1] != self.plan.run.fingerprint:
+                raise
+
 
 def begin(
     ds: xr.Dataset,

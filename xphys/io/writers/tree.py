@@ -88,11 +88,8 @@ def tree_to_zarr(
     for path, ds in nodes.items():
         if root.pending is None and read_run(place, path) is None:
             continue  # sealed, and so is the root: only journals are left to end
-        part = begin(ds, place, path, mode="w-", **options)
-        if part.pending is not None:
-            part.pending.compute()
-    if root.pending is not None:
-        root.pending.compute()
+        begin(ds, place, path, mode="w-", **options).finish()
+    root.finish()
     for path in nodes:
         _end(place, path)
     root.plan.journal.end()

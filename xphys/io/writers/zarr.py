@@ -98,15 +98,5 @@ def to_zarr(
     )
     if begun.pending is None or not compute:
         return begun.pending
-    try:
-        begun.pending.compute()
-    except StoreConflictError:
-        if not _sealed_by(begun.plan):
-            raise
+    begun.finish()
     return None
-
-
-def _sealed_by(plan: Plan) -> bool:
-    """True if another writer of the same run has finished it."""
-    manifest = load(plan.store, plan.group)
-    return manifest is not None and manifest.fingerprints[-1] == plan.run.fingerprint

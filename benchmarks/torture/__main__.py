@@ -25,7 +25,13 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     seed = options.seed
     parts = {
         "kill": lambda: kill.run(options.kills, seed, options.blocks),
-        "flips": lambda: flips.run(options.flips, options.mutations, seed, workers=options.workers),
+        "flips": lambda: flips.run(
+            options.flips,
+            options.mutations,
+            seed,
+            blocks=options.damage,
+            workers=options.workers,
+        ),
         "races": lambda: races.run_races(options.races, seed),
         "disk": lambda: races.run_disks(options.disk, seed),
     }
@@ -81,7 +87,8 @@ def main() -> int:
     """Read arguments, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--blocks", type=int, default=20, help="chunks per variable when killing")
+    parser.add_argument("--blocks", type=int, default=20, help="chunks per variable to kill over")
+    parser.add_argument("--damage", type=int, default=4, help="chunks per variable to damage")
     parser.add_argument("--flips", type=int, default=100_000)
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--races", type=int, default=200)

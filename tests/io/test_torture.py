@@ -43,7 +43,7 @@ def test_killed_writers_leave_nothing_wrong_and_lose_nothing(tmp_path):
 
 
 def test_damage_is_noticed(tmp_path):
-    options = ("--flips", "1600", "--mutations", "400", "--workers", "1")
+    options = ("--flips", "1600", "--mutations", "400", "--damage", "3", "--workers", "1")
     report = torture(tmp_path, "flips", *options)
     for part, count in (("flips", 1600), ("mutations", 400)):
         assert report[part]["failures"] == []

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+from zarr.abc.store import Store
 
 from xphys._storage import is_url
 from xphys.errors import FormatError
+from xphys.io import _objects as objects
+from xphys.io._manifest import nodes_inside, parse_document
 from xphys.io.readers.general import open_zarr
 
 __all__ = ["open_zarr_tree"]
@@ -61,25 +64,36 @@ def open_zarr_tree(
 
 def _groups(path: str, top: str, storage_options: Mapping[str, Any] | None) -> list[str]:
     """Paths of the groups below one, parents first."""
-    import zarr
-
+    store = objects.open_store(path, storage_options, read_only=True)
     # A web server cannot list: there the group's own list must do. Elsewhere what is there counts.
-    listed = is_url(path) and path.partition("://")[0] in ("http", "https")
-    options = dict(storage_options or {}) if is_url(path) else None
-    root = zarr.open_group(
-        path,
-        mode="r",
-        path=top,
-        storage_options=options,
-        use_consolidated=None if listed else False,
-    )
+    if is_url(path) and path.partition("://")[0] in ("http", "https"):
+        key = objects.join(top, "zarr.json")
+        document = parse_document(objects.read(store, key) or b"{}", key)
+        nodes = nodes_inside(document).items()
+        return sorted(inside for inside, node in nodes if node.get("node_type") == "group")
     found: list[str] = []
-    waiting = [("", root)]
+    waiting = [""]
     while waiting:
-        above, node = waiting.pop(0)
-        for name, child in sorted(node.groups()):
-            if name != "_xphys":
-                inside = f"{above}/{name}".strip("/")
-                found.append(inside)
-                waiting.append((inside, child))
+        above = waiting.pop(0)
+        inside = objects.wait(_groups_inside(store, objects.join(top, above)))
+        below = [objects.join(above, name) for name in inside]
+        found += below
+        waiting += below
     return found
+
+
+async def _groups_inside(store: Store, group: str) -> list[str]:
+    names = {name.rstrip("/") async for name in store.list_dir(group)}
+    children = sorted(name for name in names if not name.startswith((".", "_xphys")))
+    return [name for name in children if await _is_group(store, objects.join(group, name))]
+
+
+async def _is_group(store: Store, place: str) -> bool:
+    """A damaged document counts: opening the group says what is wrong with it."""
+    data = await objects.get(store, objects.join(place, "zarr.json"))
+    if data is None:
+        return await store.exists(objects.join(place, ".zgroup"))
+    try:
+        return bool(parse_document(data, place).get("node_type") != "array")
+    except FormatError:
+        return True

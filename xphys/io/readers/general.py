@@ -48,7 +48,7 @@ def _root(path: str, storage_options: Options) -> tuple[str, bytes] | None:
         inside = os.path.join(path, name)
         if os.path.isfile(inside):
             with open_binary(inside) as file:
-                return name, file.read(LARGEST_DOCUMENT + 1)
+                return name, file.read(min(os.path.getsize(inside), LARGEST_DOCUMENT + 1))
     return None
 
 

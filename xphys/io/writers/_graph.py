@@ -26,6 +26,9 @@ from xphys.io.writers._stage import Write
 
 __all__ = ["build", "names_of", "write_tasks"]
 
+# Stores per link of the chain that they hang on: few, or Dask takes them out of order.
+_LINK = 4
+
 
 def build(
     plan: Plan,
@@ -58,12 +61,39 @@ def build(
     tasks = write_tasks(
         plan.group, plan.layouts, target, writes, payloads, trusted, f"store-{token}"
     )
-    written = [
-        TaskRef(key) for key in tasks if isinstance(key, tuple) and key[0] == f"store-{token}"
-    ]
+    last = _put_in_order(tasks, f"store-{token}", writes)
     final = f"seal-{token}"
-    tasks[final] = Task(final, seal, plan, *written)
+    tasks[final] = Task(final, seal, plan, *last)
     return Delayed(final, HighLevelGraph({final: MaterializedLayer(tasks)}, {final: set()}))
+
+
+def _put_in_order(tasks: dict[Any, Any], name: str, writes: list[Write]) -> list[TaskRef]:
+    """Chain the tasks ``(name, ...)``; what the end of the chain is to wait for.
+
+    Where the blocks of the source do not fall on stored chunks, Dask would go through the data
+    several times, each time for the chunks that need as many blocks as each other, and keep what
+    they share with the next: memory would grow with the data. The links do nothing, but Dask
+    follows the chain: through the data once, all variables side by side.
+    """
+
+    def progress(key: Any) -> tuple[Any, ...]:
+        _, number, *block = key
+        parts = writes[number].source.numblocks
+        return (*(i / n for i, n in zip(block, parts, strict=True)), number)
+
+    stores = [key for key in tasks if isinstance(key, tuple) and key[0] == name]
+    stores.sort(key=progress)
+    last: list[TaskRef] = []
+    for start in range(0, len(stores), _LINK):
+        link = (f"{name}-order", start)
+        here = map(TaskRef, stores[start : start + _LINK])
+        tasks[link] = Task(link, _done, *here, *last)
+        last = [TaskRef(link)]
+    return last
+
+
+def _done(*_: object) -> None:
+    """Runs when what it waits for is done."""
 
 
 def write_tasks(

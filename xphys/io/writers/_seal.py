@@ -176,7 +176,12 @@ async def _tell_above(plan: Plan, documents: dict[str, dict[str, Any]]) -> None:
         key = objects.join(above, "zarr.json")
         data = await objects.get(plan.store, key)
         document = _BARE if data is None else parse_document(data, key)
-        nodes = {k: n for k, n in nodes_inside(document).items() if k.rpartition("/")[0] != path}
+        # its arrays as they were go; groups below it stay
+        nodes = {
+            k: n
+            for k, n in nodes_inside(document).items()
+            if k.rpartition("/")[0] != path or n.get("node_type") == "group"
+        }
         for between in range(1, len(parts) - depth):
             nodes.setdefault("/".join(parts[depth : depth + between]), _BARE)
         for inside, node in documents.items():

@@ -202,8 +202,7 @@ PLACES_V2 = {
 }
 
 
-@pytest.mark.parametrize("consolidated", [True, False])
-@pytest.mark.parametrize("dtype", ["|O", "<f8"])
+@pytest.mark.parametrize(("dtype", "consolidated"), [("|O", True), ("|O", False), ("<f8", False)])
 @pytest.mark.parametrize("place", PLACES_V2)
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_codecs_v2(tmp_path, name, place, dtype, consolidated):
@@ -217,9 +216,9 @@ def test_foreign_codecs_v2(tmp_path, name, place, dtype, consolidated):
 
 
 def test_the_payload_would_run(tmp_path):
-    """The crafted chunk is a real one: whoever decodes it runs it."""
+    """The crafted chunk is a real one: whoever unpickles it runs it."""
     marker = tmp_path / "ran"
-    numcodecs_registry.get_codec({"id": "pickle"}).decode(pickle.dumps(Payload(marker)))
+    pickle.loads(pickle.dumps(Payload(marker)))
     assert marker.exists()
 
 
@@ -279,8 +278,7 @@ def test_unknown_data_types(tmp_path, dtype):
 BAD_LENGTHS = (-1, 1.5, True, "8", None, 2**62 + 1, 2**70, [8], float("inf"))
 
 
-@pytest.mark.parametrize("consolidated", [True, False])
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(("version", "consolidated"), [(2, False), (3, True)])
 @pytest.mark.parametrize("place", ["shape", "chunk"])
 @pytest.mark.parametrize("length", BAD_LENGTHS, ids=repr)
 def test_bad_lengths(tmp_path, length, place, version, consolidated):
@@ -360,7 +358,7 @@ FORGED = {
         "cannot take",
     ),
     "text in numbers": (array_v3([named("vlen-utf8")]), "strings"),
-    "numbers in text": (array_v3(NATIVE, data_type="string", fill_value=""), "strings"),
+    "numbers in text": (array_v3(NATIVE, data_type="string", fill_value=""), "vlen-utf8"),
     "no format": (array_v3(NATIVE, zarr_format=4), "zarr_format"),
     "no node": (array_v3(NATIVE, node_type="table"), "node_type"),
 }
@@ -565,6 +563,17 @@ def test_bombs(tmp_path, name, factor, version):
     assert "u/" in str(error)
 
 
+@pytest.mark.parametrize("strict", [True, "full"])
+@pytest.mark.parametrize("name", ["zstd", "zstd, second frame", "blosc", "frame"])
+def test_bombs_that_were_sealed(tmp_path, name, strict):
+    """A manifest that matches the bomb does not help it."""
+    folder = bomb(tmp_path / "a", name, 3, 10**5)
+    xphys.verify(folder, seal=True)
+    error = refused(folder, strict=strict)
+    assert "expected" in str(error)
+    assert "changed" not in str(error)
+
+
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("location", ["start", "end"])
 def test_bombs_in_shards(tmp_path, factor, location):
@@ -589,10 +598,9 @@ def test_shard_indexes_that_point_outside(tmp_path, pair):
     codecs = sharded([*NATIVE, named("zstd")], NATIVE)
     table = struct.pack("<QQ", *pair) * 8
     folder = store_v3(tmp_path / "a", array_v3(codecs), b"abc" + table)
-    refused(folder)
-    ds = xphys.open(folder, chunks=None)
-    with pytest.raises((XphysError, RuntimeError, OverflowError, ValueError)):
-        ds["u"][3].load()
+    assert "shard index" in str(refused(folder))
+    with pytest.raises(CorruptDataError, match="shard index"):
+        xphys.open(folder, chunks=None)["u"][3].load()
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -706,11 +714,18 @@ FILTERS_V2 = (
 )
 
 
-@pytest.mark.parametrize("filters", FILTERS_V2, ids=str)
-@pytest.mark.parametrize("compressor", COMPRESSORS_V2, ids=str)
+PAIRS_V2 = [
+    *product(COMPRESSORS_V2[:-1], FILTERS_V2[:1]),
+    *product(COMPRESSORS_V2[5:6], FILTERS_V2),
+]
+PAIRS_V2 += [
+    *product(COMPRESSORS_V2[:1], FILTERS_V2),
+    *product(COMPRESSORS_V2[-1:], FILTERS_V2[:2]),
+]
+
+
+@pytest.mark.parametrize(("compressor", "filters"), PAIRS_V2, ids=str)
 def test_honest_v2(tmp_path, compressor, filters):
-    if compressor == {"id": "xphys.frame"} and filters and filters[0]["id"] != "delta":
-        pytest.skip("the container takes arrays only")
     codecs = [numcodecs_registry.get_codec(c) for c in filters or []]
     packer = numcodecs_registry.get_codec(compressor) if compressor else None
     array = zarr.create_array(
@@ -803,7 +818,7 @@ def test_sealed_stores_are_guarded_too(tmp_path, strict):
 def test_guards_go_with_the_store():
     memory = zarr.storage.MemoryStore()
     codecs = [*NATIVE, named("zstd", level=0, checksum=False)]
-    xr.Dataset({"u": ("x", VALUES)}).to_zarr(memory, zarr_format=3, consolidated=True)
+    xr.Dataset({"u": ("x", VALUES)}).to_zarr(memory, zarr_format=3, consolidated=False)
     document = json.dumps(array_v3(codecs)).encode()
     buffer = zarr.core.buffer.default_buffer_prototype().buffer
     memory._store_dict["u/zarr.json"] = buffer.from_bytes(document)

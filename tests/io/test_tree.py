@@ -265,6 +265,16 @@ def test_tree_in_a_group(tree, tmp_path):
     with xr.open_datatree(store, engine="zarr") as plain:
         assert sorted(plain["runs"].children) == ["a", "b"]
         xr.testing.assert_equal(plain["runs/a/level_0"].to_dataset(), tree["level_0"].to_dataset())
+    pruned = make(3)
+    del pruned["fine"]
+    pruned.phys.to_zarr(store, group="runs/b", mode="w")
+    for above in ("", "runs", "runs/b"):
+        nodes = json.loads((store / above / "zarr.json").read_text())["consolidated_metadata"]
+        assert not [path for path in nodes["metadata"] if "b/fine" in path or path == "fine"]
+    with xr.open_datatree(store, engine="zarr") as plain:
+        assert sorted(plain["runs"].children) == ["a", "b"]
+        assert list(plain["runs/b"].children) == ["level_0"]
+        assert sorted(plain["runs/a"].children) == ["fine", "level_0"]
     opened = xphys.open(store, group="runs/b", tree=True)
     xr.testing.assert_equal(opened["level_0"].to_dataset(), make(3)["level_0"].to_dataset())
     assert sorted(xphys.open(store, tree=True)["runs"].children) == ["a", "b"]

@@ -44,7 +44,7 @@ __all__ = [
 #: Largest metadata document, and the deepest nesting in one.
 LARGEST_DOCUMENT = 2**26
 _DEEPEST = 64
-_ABSENT = 2**64 - 1
+_ABSENT, _FARTHEST = 2**64 - 1, 2**62
 _V2 = (".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _DOCUMENTS = frozenset({"zarr.json", *_V2})
 _DIMS_V2 = "_ARRAY_DIMENSIONS"
@@ -306,14 +306,28 @@ def _check_shard(guard: ChunkGuard, inner: ChunkGuard, view: memoryview) -> None
     if len(view) < guard.index_size:
         raise CorruptDataError(f"expected a shard index of {guard.index_size} bytes")
     start = len(view) - guard.index_size if guard.index_at_end else 0
-    table = view[start : start + 16 * guard.inner_count]
-    pairs = np.frombuffer(table, f"{guard.index_order}u8").reshape(-1, 2)
-    for offset, length in np.unique(pairs, axis=0).tolist():
-        if offset == _ABSENT and length == _ABSENT:
-            continue
+    for offset, length in _entries(guard, inner, view[start : start + guard.index_size]):
         if offset + length > len(view):
             raise CorruptDataError(f"its shard index points to byte {offset + length}")
         _check_view(inner, view[offset : offset + length])
+
+
+def _entries(guard: ChunkGuard, inner: ChunkGuard, index: memoryview) -> list[list[int]]:
+    """Offset and length of each chunk that the index of a shard names."""
+    if len(index) != guard.index_size:
+        raise CorruptDataError(f"expected a shard index of {guard.index_size} bytes")
+    pairs = np.frombuffer(index[: 16 * guard.inner_count], f"{guard.index_order}u8").reshape(-1, 2)
+    there = pairs[(pairs != _ABSENT).any(axis=1)]
+    first = 0 if guard.index_at_end else guard.index_size
+    wrong = (there[:, 0] < first) | (there[:, 0] > _FARTHEST) | (there[:, 1] > inner.stored)
+    if wrong.any():
+        offset, length = there[wrong][0].tolist()
+        raise CorruptDataError(
+            f"its shard index tells of {length} bytes at byte {offset}, expected at most "
+            f"{inner.stored} behind byte {first}"
+        )
+    entries: list[list[int]] = np.unique(there, axis=0).tolist()
+    return entries
 
 
 class GuardedStore(WrapperStore[Store]):
@@ -378,8 +392,11 @@ class GuardedStore(WrapperStore[Store]):
 
     async def _get(self, key: str, prototype: BufferPrototype, most: int) -> Buffer | None:
         """A whole object of at most so many bytes; the size of a local file is seen before."""
-        if isinstance(self._store, LocalStore):
-            _check_file(self._store.root / key, key, most)
+        base: Store = self._store
+        while isinstance(base, WrapperStore):
+            base = base._store
+        if isinstance(base, LocalStore):
+            _check_file(base.root / key, key, most)
         return await self._store.get(key, prototype)
 
     def _learn(self, key: str, data: bytes) -> None:
@@ -421,19 +438,36 @@ class GuardedStore(WrapperStore[Store]):
         asked = _asked(byte_range)
         for guard in guards:
             most = guard.stored if guard.inner is None else guard.inner.stored
-            if asked is None or (asked > most and asked != guard.index_size):
+            if asked is None or asked < 0 or (asked > most and asked != guard.index_size):
                 raise CorruptDataError(
                     f"chunk {key}: its index or header asks for {asked} bytes, expected at most "
                     f"{most}"
                 )
         found = await self._store.get(key, prototype, byte_range)
-        if found is None or not isinstance(byte_range, RangeByteRequest):
-            return found
         for guard in guards:
-            index = not guard.index_at_end and byte_range.start == 0
-            if guard.inner is not None and not index:
-                await self._check((guard.inner,), found, key)
+            if found is not None and guard.inner is not None:
+                await self._check_part(guard, guard.inner, found, byte_range, key)
         return found
+
+    async def _check_part(
+        self,
+        guard: ChunkGuard,
+        inner: ChunkGuard,
+        found: Buffer,
+        byte_range: ByteRequest,
+        key: str,
+    ) -> None:
+        """The index of a shard, or one chunk in it."""
+        chunk = isinstance(byte_range, RangeByteRequest)
+        if chunk and (guard.index_at_end or byte_range.start > 0):  # type: ignore[union-attr]
+            if len(found) != _asked(byte_range):
+                raise CorruptDataError(f"chunk {key}: its shard index points outside it")
+            await self._check((inner,), found, key)
+            return
+        try:
+            _entries(guard, inner, found.as_numpy_array().data)
+        except CorruptDataError as error:
+            raise CorruptDataError(f"chunk {key}: {error}") from None
 
 
 def _asked(byte_range: ByteRequest) -> int | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ __all__ = ["PLACE", "BeforeStore", "Journal", "Run", "read_run"]
 
 PLACE = "_xphys/journal"
 # How long a writer may work on without looking whether another one has taken the store.
-_PATIENCE = 1.0  # seconds
+_PATIENCE = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class Run:
         Hash of settings and source, to which digests are bound, hexadecimal.
     generation : int
         Its number in the manifest.
+    call : str
+        Token of an append or change as it was asked for: tells, once the group is sealed and
+        the state before is forgotten, whether the same is asked for again.
     """
 
     identity: str
     fingerprint: str
     generation: int
+    call: str = field(default="", compare=False)
 
     def document(self) -> bytes:
         """As JSON."""
@@ -62,11 +66,18 @@ def read_run(store: Store, group: str) -> Run | None:
     """The run that has not sealed a group, None if there is none."""
     key = objects.join(group, PLACE, "run.json")
     data = objects.read(store, key)
-    if data is None:
-        return None
+    return None if data is None else _parse_run(data, key)
+
+
+def _parse_run(data: bytes, key: str) -> Run:
     found = parse_document(data, key)
     try:
-        return Run(str(found["identity"]), str(found["fingerprint"]), int(found["generation"]))
+        return Run(
+            str(found["identity"]),
+            str(found["fingerprint"]),
+            int(found["generation"]),
+            str(found["call"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UnfinishedStoreError(f"{key}: expected a run, lacking {error}") from error
 
@@ -137,7 +148,7 @@ class Journal:
         objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
 
     def _compare(self, found: bytes | None) -> None:
-        if found != self.run.document():
+        if found is None or _parse_run(found, self.key("run.json")) != self.run:
             raise StoreConflictError(
                 f"{self.store}: another run writes here or was stopped here: finish it with the "
                 "code that began it, or replace the store with mode='w'"
@@ -148,7 +159,7 @@ class Journal:
         if time.monotonic() - self._checked > _PATIENCE:
             found = await objects.get(self.store, self.key("run.json"))
             if found is None:  # sealed by another writer of the same run: leave nothing behind
-                await self.store.delete_dir(self.key())
+                await objects.remove_tree(self.store, self.key())
             self._compare(found)
             self._checked = time.monotonic()
 
@@ -192,11 +203,20 @@ class Journal:
         objects.wait(self._end())
 
     async def _end(self) -> None:
-        for key in await objects.keys(self.store, self.key()):
-            if not key.endswith("/run.json"):
-                await objects.delete(self.store, key)
-        await objects.delete(self.store, self.key("run.json"))
-        await self.store.delete_dir(self.key())
+        await objects.remove_leftovers(self.store, self.group)
+        for part in ("units", "before"):
+            await objects.remove_tree(self.store, self.key(part))
+        await objects.remove_tree(self.store, self.key())
+
+    def sweep(self) -> None:
+        """Remove what is left of a journal whose run has ended."""
+        if objects.read(self.store, self.key("run.json")) is None:
+            objects.wait(objects.remove_tree(self.store, self.key()))
+
+    def mine(self) -> bool:
+        """True if no other run has taken the group."""
+        found = objects.read(self.store, self.key("run.json"))
+        return found is not None and _parse_run(found, self.key("run.json")) == self.run
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_checked": 0.0}

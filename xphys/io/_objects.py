@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from zarr.abc.store import Store
@@ -25,12 +27,16 @@ __all__ = [
     "put",
     "put_if_absent",
     "read",
+    "remove_leftovers",
+    "remove_tree",
     "wait",
     "write",
 ]
 
 # Requests under way at once: enough to hide the latency of an object store.
 CONCURRENCY = 32
+# Local stores write to NAME.<32 digits>.partial, then rename.
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.partial$")
 
 
 def open_store(
@@ -87,10 +93,30 @@ async def delete(store: Store, key: str) -> None:
     await store.delete(key)
 
 
+async def remove_tree(store: Store, prefix: str) -> None:
+    """Remove all objects below a prefix, also while somebody else does the same."""
+    for key in await keys(store, prefix):
+        with suppress(FileNotFoundError):
+            await store.delete(key)
+    with suppress(OSError):  # folders that are left empty, of a local store
+        await store.delete_dir(prefix)
+
+
+async def remove_leftovers(store: Store, prefix: str) -> None:
+    """Remove what a killed writer of a local store has not renamed yet."""
+    for key in await keys(store, prefix):
+        if _HALF_WRITTEN.search(key):
+            with suppress(FileNotFoundError):
+                await store.delete(key)
+
+
 async def keys(store: Store, prefix: str) -> list[str]:
     """Sorted keys that begin with prefix and a slash (all keys for an empty prefix)."""
     start = f"{prefix.rstrip('/')}/" if prefix else ""
-    return sorted([key async for key in store.list_prefix(start)])
+    try:
+        return sorted([key async for key in store.list_prefix(start)])
+    except FileNotFoundError:  # removed while it was listed
+        return []
 
 
 async def get_many(store: Store, wanted: Iterable[str]) -> dict[str, bytes | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
@@ -115,6 +116,20 @@ class RecordingStore(WrapperStore[Store]):
         )
         return [record for _, record in made]
 
+    def same_bytes(self, inside: str, data: bytes | None, noted: np.ndarray) -> bool:
+        """Whether an object holds the bytes that were noted of it."""
+        place = self._locate(objects.join(self.journal.group, inside))
+        if place is None:
+            return False
+        try:
+            made = self._records(place[1], place[2], data)
+        except CorruptDataError:
+            return False
+        return len(made) == len(noted) and all(
+            one["state"] == other["state"] and bytes(one["digest"]) == bytes(other["digest"])
+            for one, other in zip(made, noted, strict=True)
+        )
+
     async def trusted(self) -> frozenset[str]:
         """Keys in the group of objects whose bytes match what was noted of them."""
         noted = await self.journal.noted()
@@ -122,16 +137,8 @@ class RecordingStore(WrapperStore[Store]):
 
         async def intact(inside: str) -> str | None:
             async with gate:
-                place = self._locate(objects.join(self.journal.group, inside))
-                if place is None:
-                    return None
-                _, path, index = place
                 data = await objects.get(self._store, objects.join(self.journal.group, inside))
-                try:
-                    made = await asyncio.to_thread(self._records, path, index, data)
-                except CorruptDataError:
-                    return None
-                same = b"".join(r.tobytes() for r in made) == noted[inside].tobytes()
+                same = await asyncio.to_thread(self.same_bytes, inside, data, noted[inside])
                 return inside if same else None
 
         found = await asyncio.gather(*(intact(inside) for inside in noted))

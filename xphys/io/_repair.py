@@ -32,6 +32,7 @@ from xphys.io._manifest import (
 from xphys.io._records import EMPTY, Describe, Facts, digest, records_of, unit_digest
 from xphys.io._verify import Row, inspect_rows, rows_dataset
 from xphys.io.writers._dry import rewrite
+from xphys.io.writers._plan import inspect
 from xphys.io.writers._seal import consolidated
 from xphys.schema import record
 
@@ -95,6 +96,9 @@ def repair(
 
 
 def _undo(store: Store, group: str, run: Run) -> list[Row]:
+    if inspect(store, group).done:  # sealed, all but the end of its journal
+        Journal(store, group, run).end()
+        return []
     if run.generation == 0:
         raise UnfinishedStoreError(
             f"{store}: nothing was sealed here yet: run the code that began the write again, or "

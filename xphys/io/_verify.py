@@ -229,6 +229,13 @@ def _decodes(checking: CheckingStore, path: str, index: Index) -> str:
     return "stale"
 
 
+def _is_group(data: bytes, key: str) -> bool:
+    try:
+        return parse_document(data, key).get("node_type") == "group"
+    except CorruptDataError:
+        return False
+
+
 async def _extra_rows(
     store: Store, group: str, expected: set[str], manifest: Manifest
 ) -> list[Row]:
@@ -236,11 +243,17 @@ async def _extra_rows(
     start = f"{group}/" if group else ""
     present = [key[len(start) :] for key in await objects.keys(store, group)]
     unknown = [key for key in present if key not in expected]
+    candidates = [
+        key for key in unknown if key.endswith("/zarr.json") and not key.startswith("_xphys/")
+    ]
+    loaded = await objects.get_many(store, [objects.join(group, key) for key in candidates])
     groups = {
         key.rpartition("/")[0]
-        for key in unknown
-        if key.endswith("/zarr.json") and not key.startswith("_xphys/")
+        for key in candidates
+        if _is_group(loaded[objects.join(group, key)] or b"", key)
     }
+    # arrays and groups in a group below belong to it
+    groups = {g for g in groups if g.rpartition("/")[0] in {"", *groups}}
     rows = []
     for key in unknown:
         if key.startswith(f"{JOURNAL}/") or not any(key.startswith(f"{g}/") for g in groups):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ PROVENANCE = "xphys_provenance"
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 
 
+@cache
 def _installed(package: str) -> str:
     try:
         return version(package)

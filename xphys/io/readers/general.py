@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import xarray as xr
@@ -126,22 +127,28 @@ def open_zarr(
     if root is None:
         raise FormatError(f"{place}: expected one of {', '.join(_ROOTS)}, found none")
     name, content = root
-    document = read_document(f"{place}/{name}", content)
+    # the group is opened as a store of its own: then its own document is the one that counts
+    store = open_store(place, storage_options, read_only=True)
+    try:
+        document = read_document(f"{place}/{name}", content)
+    except FormatError:
+        if strict and len(content) <= LARGEST_DOCUMENT:
+            with suppress(RecursionError):
+                checked(store, "", True)  # where there is a manifest it knows what happened
+        raise
     if name == ".zarray" or document.get("node_type") == "array":
         raise FormatError(
             f"{path}: expected a Zarr group, found a single array: open the group that holds it"
         )
-    # the group is opened as a store of its own: then its own document is the one that counts
-    store = GuardedStore(open_store(place, storage_options, read_only=True))
     checking = checked(store, "", strict)
-    source_store: Any = store if checking is None else checking
+    guarded: Any = GuardedStore(store if checking is None else checking)
     settings = {
         "decode_timedelta": _timedelta(),
         "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
         **{k: v for k, v in options.items() if k != "group"},
     }
     try:
-        ds = xr.open_dataset(source_store, engine="zarr", chunks=None, cache=cache, **settings)
+        ds = xr.open_dataset(guarded, engine="zarr", chunks=None, cache=cache, **settings)
     except XphysError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import xarray as xr
+from dask.base import tokenize
 from dask.delayed import Delayed
 from zarr.abc.store import Store
 
 from xphys.errors import SchemaError, StoreConflictError, UnknownNameError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
+from xphys.io._journal import Journal, read_run
 from xphys.io._manifest import document_bytes, listing, load
 from xphys.io._payload import DecodeLayer, find_payload
 from xphys.io._recording import RecordingStore
+from xphys.io._records import digest
 from xphys.io.writers._graph import build, names_of
 from xphys.io.writers._plan import Plan, State, inspect, make_plan, view_below
 from xphys.io.writers._prepare import prepare
@@ -35,24 +38,22 @@ class Begun:
     Attributes
     ----------
     plan : Plan
-        Of the write.
+        Of the write; None for an append or change that an earlier call has done.
     pending : Delayed or None
         Writes the values and seals; None if an earlier call has done that.
     """
 
-    plan: Plan
+    plan: Plan | None
     pending: Delayed | None
 
     def finish(self) -> None:
         """Write the values and seal, unless another writer of the same run has done it."""
-        if self.pending is None:
+        if self.pending is None or self.plan is None:
             return
         try:
             self.pending.compute()
-        except StoreConflictError:
-            manifest = load(self.plan.store, self.plan.group)
-            if manifest is None or manifest.fingerprints[-1] != self.plan.run.fingerprint:
-                raise
+        except Exception as error:
+            _explain(self.plan, error)
 
 
 def begin(
@@ -79,6 +80,13 @@ def begin(
     partly = append_dim is not None or region is not None
     state = inspect(place, path)
     fresh = mode in ("w", "w-") and not partly
+    call = "" if fresh else digest(f"{tokenize(ds)} {append_dim} {region} {mode}".encode())
+    if state.done and state.run is not None and not fresh:
+        # all that was missing is the end of the journal
+        Journal(place, path, state.run).end()
+        if state.run.call == call:
+            return Begun(None, None)
+        state = inspect(place, path)
     _check_state(place, state, fresh, mode, partly)
     below = None if fresh else view_below(place, path, state)
     if fresh:
@@ -104,7 +112,7 @@ def begin(
     }
     decoders = {str(name): layer for name, layer in payloads.items()}
     names = names_of(staged.writes, decoders)
-    plan = make_plan(place, path, staged, state, settings, names)
+    plan = make_plan(place, path, staged, state, settings, names, call)
     plan.payloads = set(decoders) | _measured_before(plan)
     plan.hold = hold
     resumed = _take(plan, state, fresh and mode == "w", resume)
@@ -113,6 +121,21 @@ def begin(
             plan.journal.end()
         return Begun(plan, None)
     return Begun(plan, _begin(plan, staged, decoders, resumed))
+
+
+def _explain(plan: Plan, error: Exception) -> None:
+    """Raise what went wrong, unless another writer of the same run has done the work."""
+    if plan.journal.mine():
+        raise error
+    plan.journal.sweep()
+    manifest = load(plan.store, plan.group)
+    if manifest is not None and manifest.fingerprints[-1] == plan.run.fingerprint:
+        return
+    if isinstance(error, StoreConflictError):
+        raise error
+    raise StoreConflictError(
+        f"{plan.store}: another run has taken the store while this one wrote: {error}"
+    ) from error
 
 
 def _payloads(
@@ -164,15 +187,20 @@ def _take(plan: Plan, state: State, replace: bool, resume: bool) -> bool:
     same = state.run is not None and state.run == plan.run
     if same and resume:
         return True
+    if state.done and state.run is not None and not (replace or same or plan.hold):
+        Journal(plan.store, plan.group, state.run).end()
+        raise FileExistsError(f"{plan.store} exists: choose another store, or mode='w'")
     if state.run is not None and not replace and not (same and plan.run.generation == 0):
         raise StoreConflictError(
             f"{plan.store}: a write of other data or by other code is unfinished here: run that "
             "code again, undo it with xphys.repair(url), or replace the store with mode='w'"
         )
     if replace or same:
-        objects.wait(plan.store.delete_dir(plan.group))
+        plan.contested = read_run(plan.store, plan.group) is not None
+        objects.wait(objects.remove_tree(plan.store, plan.group))
     plan.journal.begin()
-    if plan.old is None and load(plan.store, plan.group) is not None:
+    now = load(plan.store, plan.group)
+    if (None if now is None else now.root) != (None if plan.old is None else plan.old.root):
         plan.journal.end()
         raise FileExistsError(f"{plan.store} was written by another run in the meantime")
     return False
@@ -201,8 +229,7 @@ def _begin(plan: Plan, staged: Staged, decoders: dict[str, DecodeLayer], resumed
 
 async def _publish_documents(plan: Plan, staged: Staged) -> None:
     for key, document in staged.parents.items():
-        if not await plan.store.exists(key):
-            await objects.put(plan.store, key, document_bytes(document))
+        await objects.put_if_absent(plan.store, key, document_bytes(document))
     for inside in sorted(staged.documents):
         if plan.old is not None:
             await plan.journal.keep(inside)
@@ -210,4 +237,16 @@ async def _publish_documents(plan: Plan, staged: Staged) -> None:
         document = plan.documents[inside]
         if inside == "zarr.json" and plan.below:
             document = listing(document, plan.below)
-        await objects.put(plan.store, key, document_bytes(document))
+        await _put_document(plan, inside, key, document_bytes(document))
+
+
+async def _put_document(plan: Plan, inside: str, key: str, data: bytes) -> None:
+    """Write a document unless a writer of the same run has been here: it may have sealed."""
+    await plan.journal.check()
+    if plan.old is None:
+        await objects.put_if_absent(plan.store, key, data)
+        return
+    kept = await objects.get(plan.store, plan.journal.key("before", inside))
+    found = await objects.get(plan.store, key)
+    if kept is None or (b"\0" if found is None else b"\1" + found) == kept:
+        await objects.put(plan.store, key, data)

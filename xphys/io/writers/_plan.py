@@ -86,6 +86,8 @@ class Plan:
         Paths of arrays written as payloads.
     below : dict
         Nodes of groups below, which the group's document lists too.
+    contested : bool
+        Another run was unfinished here and may still be at work.
     hold : bool
         Whether the journal stays when the group is sealed.
     """
@@ -99,6 +101,7 @@ class Plan:
     payloads: set[str] = field(default_factory=set)
     below: dict[str, Any] = field(default_factory=dict)
     hold: bool = False
+    contested: bool = False
 
     @property
     def journal(self) -> Journal:
@@ -120,6 +123,7 @@ def make_plan(
     state: State,
     settings: dict[str, Any],
     names: list[str],
+    call: str,
 ) -> Plan:
     """Identify the run and put the documents of the whole group together.
 
@@ -137,6 +141,8 @@ def make_plan(
         Of the call and the source, JSON values: they make the fingerprint.
     names : list of str
         Of the lazy values: with the fingerprint they tell one run from another.
+    call : str
+        Token of an append or change.
 
     Returns
     -------
@@ -174,7 +180,7 @@ def make_plan(
     return Plan(
         store,
         group,
-        Run(identity, fingerprint, generation),
+        Run(identity, fingerprint, generation, call),
         documents,
         layouts_of(documents),
         old,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xphys.errors import UnfinishedStoreError
+from xphys.errors import StoreConflictError, UnfinishedStoreError
 from xphys.io import _objects as objects
 from xphys.io._journal import BeforeStore
 from xphys.io._layout import Layout
@@ -25,6 +25,7 @@ from xphys.io._manifest import (
     records_document,
     records_key,
 )
+from xphys.io._recording import RecordingStore
 from xphys.io._records import RECORD, UNKNOWN, WRITTEN, digest
 from xphys.io.writers._plan import Plan
 
@@ -52,6 +53,8 @@ def seal(plan: Plan, *_: object) -> None:
         If a chunk has no record.
     """
     objects.wait(plan.journal.check())
+    if plan.contested:
+        objects.wait(_require_own(plan))
     records = objects.wait(_collect(plan))
     documents = dict(plan.documents)
     for path in plan.payloads:
@@ -62,6 +65,18 @@ def seal(plan: Plan, *_: object) -> None:
     objects.wait(publish(plan, documents, records))
     if not plan.hold:
         plan.journal.end()
+
+
+async def _require_own(plan: Plan) -> None:
+    """Another run was at work when this one took the group: nothing of it may be left."""
+    target = RecordingStore(plan.store, plan.journal, plan.layouts, {}, None)
+    for inside, found in (await plan.journal.noted()).items():
+        data = await objects.get(plan.store, objects.join(plan.group, inside))
+        if not target.same_bytes(inside, data, found):
+            raise StoreConflictError(
+                f"{plan.store}: another run wrote {inside} while this one did: write it again "
+                "with mode='w' when only one writer is at work"
+            )
 
 
 async def _collect(plan: Plan) -> dict[str, np.ndarray]:
@@ -165,26 +180,24 @@ async def publish(
         if plan.old is not None:
             await plan.journal.keep(key)
         await objects.put(plan.store, objects.join(plan.group, key), data)
-    await _tell_above(plan, documents)
+    await _tell_above(plan, root, nodes)
 
 
-async def _tell_above(plan: Plan, documents: dict[str, dict[str, Any]]) -> None:
-    """List the nodes of this group in the documents of all groups above it."""
+async def _tell_above(plan: Plan, root: dict[str, Any], nodes: dict[str, Any]) -> None:
+    """List this group and the nodes in it in the documents of all groups above it."""
     parts = plan.group.split("/") if plan.group else []
     for depth in range(len(parts)):
         above, path = "/".join(parts[:depth]), "/".join(parts[depth:])
         key = objects.join(above, "zarr.json")
         data = await objects.get(plan.store, key)
         document = _BARE if data is None else parse_document(data, key)
-        # its arrays as they were go; groups below it stay
-        nodes = {
-            k: n
-            for k, n in nodes_inside(document).items()
-            if k.rpartition("/")[0] != path or n.get("node_type") == "group"
+        listed = {
+            k: node
+            for k, node in nodes_inside(document).items()
+            if k != path and not k.startswith(f"{path}/")
         }
         for between in range(1, len(parts) - depth):
-            nodes.setdefault("/".join(parts[depth : depth + between]), _BARE)
-        for inside, node in documents.items():
-            bare = {k: v for k, v in node.items() if k != "consolidated_metadata"}
-            nodes[objects.join(path, inside.removesuffix("zarr.json"))] = bare
-        await objects.put(plan.store, key, document_bytes(listing(document, nodes)))
+            listed.setdefault("/".join(parts[depth : depth + between]), _BARE)
+        listed[path] = {k: v for k, v in root.items() if k != "consolidated_metadata"}
+        listed |= {f"{path}/{inside}": node for inside, node in nodes.items()}
+        await objects.put(plan.store, key, document_bytes(listing(document, listed)))

@@ -92,7 +92,7 @@ def tree_to_zarr(
     root.finish()
     for path in nodes:
         _end(place, path)
-    root.plan.journal.end()
+    _end(place, top)
 
 
 def _complete(node: xr.DataTree) -> xr.Dataset:

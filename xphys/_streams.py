@@ -7,9 +7,19 @@ from numcodecs import zstd
 
 from xphys.errors import CorruptDataError
 
-__all__ = ["Reader", "declared_size", "deflate", "inflate", "join_planes", "split_planes", "varint"]
+__all__ = [
+    "ZSTD_MAGIC",
+    "Reader",
+    "deflate",
+    "inflate",
+    "join_planes",
+    "split_planes",
+    "varint",
+    "zstd_frame",
+]
 
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK = 2**17
 _LEVEL = 9
 
 
@@ -19,18 +29,54 @@ def deflate(data: bytes | np.ndarray) -> bytes:
     return zstd.compress(raw, _LEVEL) if raw else b""
 
 
-def declared_size(data: bytes) -> int | None:
-    """Content size in a zstd frame header (RFC 8878, section 3.1.1.1), None if absent."""
-    if len(data) < 6 or data[:4] != _ZSTD_MAGIC:
-        return None
-    descriptor = data[4]
+def zstd_frame(data: bytes | memoryview, at: int = 0) -> tuple[int, int, bool]:
+    """Look through a zstd frame (RFC 8878) without decoding it.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The stream.
+    at : int, default 0
+        Place of the magic number of the frame.
+
+    Returns
+    -------
+    size : int
+        Bytes of content: as stated, else at least what its blocks must hold.
+    end : int
+        Place behind the frame.
+    stated : bool
+        Whether the frame states its size.
+
+    Raises
+    ------
+    CorruptDataError
+        If it ends too early or has a block of unknown kind.
+    """
+    descriptor = _part(data, at + 4, 1)[0]
     single, flag = bool(descriptor & 0x20), descriptor >> 6
+    at += 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
     width = (1 if single else 0, 2, 4, 8)[flag]
-    start = 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
-    if width == 0 or len(data) < start + width:
-        return None
-    value = int.from_bytes(data[start : start + width], "little")
-    return value + 256 if width == 2 else value
+    size = int.from_bytes(_part(data, at, width), "little") + (256 if width == 2 else 0)
+    at, most, coded, last = at + width, 0, 0, False
+    while not last:
+        header = int.from_bytes(_part(data, at, 3), "little")
+        last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
+        if kind == 3:
+            raise CorruptDataError("the stream has a block of unknown kind")
+        coded += kind == 2
+        most += _ZSTD_BLOCK if kind == 2 else length
+        at += 3 + (1 if kind == 1 else length)
+    at += 4 if descriptor & 4 else 0
+    if at > len(data):
+        raise CorruptDataError("the stream ends too early")
+    return (size if width else most - (_ZSTD_BLOCK - 1 if coded else 0)), at, bool(width)
+
+
+def _part(data: bytes | memoryview, at: int, count: int) -> bytes:
+    if at + count > len(data):
+        raise CorruptDataError("the stream ends too early")
+    return bytes(data[at : at + count])
 
 
 def inflate(data: bytes, size: int) -> bytes:
@@ -55,8 +101,11 @@ def inflate(data: bytes, size: int) -> bytes:
     """
     if size == 0 and not data:
         return b""
-    declared = declared_size(data)
-    if declared != size:
+    if data[:4] != ZSTD_MAGIC:
+        raise CorruptDataError(f"expected a zstd stream of {size} bytes, found {data[:4]!r}")
+    # one frame and nothing behind it: the decoder would go on with any number of others
+    declared, end, stated = zstd_frame(data)
+    if declared != size or end != len(data) or not stated:
         raise CorruptDataError(f"expected a stream of {size} bytes, it declares {declared}")
     try:
         out = zstd.decompress(data)

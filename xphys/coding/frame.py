@@ -11,17 +11,14 @@ import numpy as np
 from xphys._streams import Reader, varint
 from xphys.coding import exact, table
 from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Bounds, Limits
-from xphys.coding.header import SUPPORTED, Block, Header, digest, parse
+from xphys.coding.header import SUPPORTED, Block, Header, block_extent, digest, parse
 from xphys.coding.method import Method
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError, FormatError
 
-__all__ = ["block_extent", "decode_blocks", "decode_chunk", "encode_chunk", "read_header"]
+__all__ = ["decode_blocks", "decode_chunk", "encode_chunk", "read_header"]
 
 LOSSLESS = 0
-# Steps per block: few, so that reading a few steps decodes little; more where steps are short,
-# so that a block is worth a stream of its own.
-_STEPS, _BLOCK_BYTES = 16, 2**16
 _ATTEMPTS = 6
 # Above this magnitude neighbouring integers are one float64.
 _LARGEST_INTEGER = 2**53
@@ -29,14 +26,6 @@ _LARGEST_INTEGER = 2**53
 _WORTH_A_LOSSLESS_TRIAL = 8
 
 read_header = parse
-
-
-def block_extent(shape: tuple[int, ...], axis: int, itemsize: int) -> int:
-    """Steps per block along the time axis of a chunk."""
-    if not shape:
-        return 1
-    step = math.prod(shape) // max(shape[axis], 1) * itemsize
-    return max(1, min(shape[axis], max(_STEPS, _BLOCK_BYTES // max(step, 1))))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 
 from xphys.errors import CorruptDataError
 
-__all__ = ["Block", "Header", "digest", "header_size", "parse"]
+__all__ = ["SUPPORTED", "Block", "Header", "block_extent", "digest", "header_size", "parse"]
 
 MAGIC = b"XPF\x01"
 _FIXED = struct.Struct("<4sBBBBhHff")
@@ -37,6 +37,19 @@ _DTYPES = tuple(
     for name in (f"<{base}", f">{base}")
 )
 SUPPORTED = frozenset(d.newbyteorder("<").str for d in _DTYPES)
+
+
+# Steps per block: few, so that reading a few steps decodes little; more where steps are short,
+# so that a block is worth a stream of its own.
+_STEPS, _BLOCK_BYTES = 16, 2**16
+
+
+def block_extent(shape: tuple[int, ...], axis: int, itemsize: int) -> int:
+    """Steps per block along the time axis of a chunk."""
+    if not shape:
+        return 1
+    step = math.prod(shape) // max(shape[axis], 1) * itemsize
+    return max(1, min(shape[axis], max(_STEPS, _BLOCK_BYTES // max(step, 1))))
 
 
 def digest(data: bytes) -> bytes:
@@ -142,9 +155,13 @@ def _locate(table: bytes, start: int) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _check_layout(shape: Sequence[int], axis: int, extent: int, count: int) -> None:
-    expected = -(-shape[axis] // extent) if axis < len(shape) and extent else -1
-    if count != expected:
+def _check_layout(
+    shape: Sequence[int], axis: int, extent: int, count: int, dtype: np.dtype
+) -> None:
+    """A block can be no larger than version 1 makes them: memory is taken block by block."""
+    inside = axis < len(shape)
+    most = block_extent(tuple(shape), axis, dtype.itemsize) if inside else 0
+    if not inside or extent != most or count != -(-shape[axis] // extent):
         raise CorruptDataError(f"a chunk of shape {tuple(shape)} cannot have {count} blocks")
 
 
@@ -177,7 +194,7 @@ def parse(data: bytes) -> Header:
     *shape, extent = struct.unpack_from(f"<{ndim + 1}I", data, _FIXED.size)
     if dtype >= len(_DTYPES):
         raise CorruptDataError(f"expected a dtype number below {len(_DTYPES)}, found {dtype}")
-    _check_layout(shape, axis, extent, count)
+    _check_layout(shape, axis, extent, count, _DTYPES[dtype])
     table = data[_FIXED.size + 4 * (ndim + 1) : size - _DIGEST]
     blocks = _locate(table, size)
     return Header(_DTYPES[dtype], tuple(shape), axis, extent, exponent, rms, peak, blocks)

@@ -30,6 +30,7 @@ from zarr.storage import LocalStore, WrapperStore
 from xphys.errors import CorruptDataError, FormatError
 from xphys.io._guard_arrays import LARGEST_INDEX, ChunkGuard, Stage, array_guard
 from xphys.io._guard_sizes import MEASURES, text_items
+from xphys.io._limits import LARGEST_DOCUMENT
 
 __all__ = [
     "LARGEST_DOCUMENT",
@@ -41,8 +42,7 @@ __all__ = [
     "read_document",
 ]
 
-#: Largest metadata document, and the deepest nesting in one.
-LARGEST_DOCUMENT = 2**26
+# Deepest nesting in a document.
 _DEEPEST = 64
 _ABSENT, _FARTHEST = 2**64 - 1, 2**62
 _V2 = (".zarray", ".zgroup", ".zattrs", ".zmetadata")

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from xphys._streams import ZSTD_MAGIC, zstd_frame
 from xphys.errors import CorruptDataError
 
 __all__ = ["LARGEST_DICTIONARY", "MEASURES", "text_items"]
@@ -23,7 +24,6 @@ LARGEST_DICTIONARY = 2**26
 _PIECE, _STEP = 2**16, 2**20
 
 _ZSTD_MAGIC, _ZSTD_SKIP = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
-_ZSTD_BLOCK = 2**17
 _BLOSC = struct.Struct("<BBBBIII")
 _FRAME = struct.Struct("<4sBBBBhHff")
 _FRAME_MAGIC = b"XPF\x01"
@@ -121,38 +121,13 @@ def _take(data: memoryview, at: int, count: int) -> memoryview:
     return data[at : at + count]
 
 
-def _zstd_frame(data: memoryview, at: int) -> tuple[int, int]:
-    """Size of the content of a frame (RFC 8878) and the place behind the frame.
-
-    A frame that does not state its size is taken to hold full blocks but for the last one.
-    """
-    descriptor = _take(data, at + 4, 1)[0]
-    single, flag = bool(descriptor & 0x20), descriptor >> 6
-    at += 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
-    width = (1 if single else 0, 2, 4, 8)[flag]
-    stated = int.from_bytes(_take(data, at, width), "little") + (256 if width == 2 else 0)
-    at, most, coded, last = at + width, 0, 0, False
-    while not last:
-        header = int.from_bytes(_take(data, at, 3), "little")
-        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
-        if kind == 3:
-            raise CorruptDataError("the stream has a block of unknown kind")
-        coded += kind == 2
-        most += _ZSTD_BLOCK if kind == 2 else size
-        at += 3 + (1 if kind == 1 else size)
-    at += 4 if descriptor & 4 else 0
-    if at > len(data):
-        raise CorruptDataError("the stream ends too early")
-    return (stated if width else most - (_ZSTD_BLOCK - 1 if coded else 0)), at
-
-
 def _zstd(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
     # Decoders go on with frames behind the first: all of them count.
     at, total = 0, 0
     while at < len(data) and total <= limit:
         magic = bytes(_take(data, at, 4))
-        if magic == _ZSTD_MAGIC:
-            size, at = _zstd_frame(data, at)
+        if magic == ZSTD_MAGIC:
+            size, at, _ = zstd_frame(data, at)
             total += size
         elif magic[1:] == _ZSTD_SKIP and magic[0] >> 4 == 5:
             at += 8 + int.from_bytes(_take(data, at + 4, 4), "little")

@@ -45,6 +45,8 @@ MARK = "xphys_manifest"
 VERSION = 1
 # A document larger than this is no document of a manifest.
 _LARGEST_DOCUMENT = 2**28
+# Records of an array above this size: over 14 million units.
+_LARGEST_TABLE = 2**30
 
 
 def document_bytes(document: dict[str, Any]) -> bytes:
@@ -56,7 +58,7 @@ def parse_document(data: bytes, key: str) -> dict[str, Any]:
     """A JSON document, or an error that names its key."""
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"{key}: expected JSON, found damage: {error}") from None
     if not isinstance(document, dict):
         raise CorruptDataError(f"{key}: expected a JSON object, found {type(document).__name__}")
@@ -324,6 +326,8 @@ async def load_records(store: Store, group: str, manifest: Manifest, path: str) 
         If they are missing or damaged.
     """
     key = objects.join(group, records_key(path))
+    if manifest.layouts[path].units * RECORD.itemsize > _LARGEST_TABLE:
+        raise CorruptDataError(f"{key}: the manifest tells of {manifest.layouts[path].units} units")
     data = await objects.get(store, key)
     if data is None:
         raise CorruptDataError(f"{key}: the records of {path!r} are missing")

@@ -12,11 +12,10 @@ import xarray as xr
 
 from xphys._storage import Source, expand, is_url
 from xphys.errors import FormatError, SchemaError, UnknownNameError
-from xphys.io._tree import open_zarr_tree
 from xphys.io.readers._chunk import Chunks, chunked
 from xphys.io.readers._probe import Probe, probe
 from xphys.io.readers.athenak.backend import is_athenak, open_paths, open_tree
-from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf, open_zarr
+from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf
 from xphys.schema import PROVENANCE
 
 __all__ = ["READERS", "Reader", "open"]
@@ -50,6 +49,19 @@ class Reader:
     tree: Callable[..., xr.DataTree] | None = None
 
 
+def _open_zarr(paths: Sequence[str], **options: Any) -> xr.Dataset:
+    # zarr is not needed for other formats, and slow to import
+    from xphys.io.readers.zarr_store import open_zarr
+
+    return open_zarr(paths, **options)
+
+
+def _open_zarr_tree(paths: Sequence[str], **options: Any) -> xr.DataTree:
+    from xphys.io._tree import open_zarr_tree
+
+    return open_zarr_tree(paths, **options)
+
+
 # The general formats come last: many others are HDF5 underneath.
 READERS = (
     Reader(
@@ -63,9 +75,9 @@ READERS = (
         "zarr",
         "a Zarr group (zarr.json, .zgroup, .zmetadata)",
         is_zarr,
-        open_zarr,
+        _open_zarr,
         checks=True,
-        tree=open_zarr_tree,
+        tree=_open_zarr_tree,
     ),
     Reader("netcdf", "netCDF or HDF5 (by signature)", is_netcdf, open_netcdf),
 )

@@ -67,6 +67,8 @@ def repair(
 
     Raises
     ------
+    FormatError
+        If ``source`` is not given and there is nothing to undo.
     UnfinishedStoreError
         If a first write was never finished, which only its own code can do, or one is under way
         and ``source`` is given.

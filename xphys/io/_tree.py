@@ -12,7 +12,7 @@ from xphys._storage import is_url
 from xphys.errors import FormatError
 from xphys.io import _objects as objects
 from xphys.io._manifest import nodes_inside, parse_document
-from xphys.io.readers.general import open_zarr
+from xphys.io.readers.zarr_store import open_zarr
 
 __all__ = ["open_zarr_tree"]
 

@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 from xphys.errors import CorruptDataError, FormatError, UnfinishedStoreError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
+from xphys.io._guard import GuardedStore
 from xphys.io._journal import PLACE as JOURNAL
 from xphys.io._journal import read_run
 from xphys.io._layout import Index, Layout
@@ -222,7 +223,7 @@ def _decodes(checking: CheckingStore, path: str, index: Index) -> str:
     where = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, layout.stored, strict=True))
     try:
         place = objects.join(checking.group, path)
-        array = zarr.open_array(checking._store, path=place, mode="r", zarr_format=3)
+        array = zarr.open_array(GuardedStore(checking._store), path=place, mode="r", zarr_format=3)
         array[where]
     except Exception:  # whatever a codec says of damaged bytes
         return "corrupt"

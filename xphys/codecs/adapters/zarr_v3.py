@@ -14,8 +14,8 @@ from zarr.abc.store import ByteGetter, RangeByteRequest
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 
-from xphys.coding.frame import block_extent, decode_blocks, decode_chunk, encode_chunk
-from xphys.coding.header import SUPPORTED, Header, header_size, parse
+from xphys.coding.frame import decode_blocks, decode_chunk, encode_chunk
+from xphys.coding.header import SUPPORTED, Header, block_extent, header_size, parse
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError, FormatError, XphysWarning
 

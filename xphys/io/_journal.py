@@ -141,7 +141,11 @@ class Journal:
         StoreConflictError
             If another run has taken it.
         """
-        objects.wait(objects.put_if_absent(self.store, self.key("run.json"), self.run.document()))
+        try:
+            made = objects.put_if_absent(self.store, self.key("run.json"), self.run.document())
+            objects.wait(made)
+        except FileNotFoundError as error:  # its folder was removed meanwhile
+            raise StoreConflictError(f"{self.store}: another run replaces this store") from error
         self._compare(objects.read(self.store, self.key("run.json")))
         # so that Zarr, listing the group, takes this for a part of it
         bare = document_bytes({"zarr_format": 3, "node_type": "group", "attributes": {}})

@@ -120,7 +120,11 @@ def begin(
         if not hold:
             plan.journal.end()
         return Begun(plan, None)
-    return Begun(plan, _begin(plan, staged, decoders, resumed))
+    try:
+        return Begun(plan, _begin(plan, staged, decoders, resumed))
+    except Exception as error:
+        _explain(plan, error)
+        return Begun(plan, None)
 
 
 def _explain(plan: Plan, error: Exception) -> None:

@@ -129,6 +129,12 @@ def begin(
 
 def _explain(plan: Plan, error: Exception) -> None:
     """Raise what went wrong, unless another writer of the same run has done the work."""
+    if plan.journal.mine() and isinstance(error, FileNotFoundError):
+        # two runs of the same code with mode="w", of which one cleared what the other had begun
+        raise StoreConflictError(
+            f"{plan.store}: what this run had written was removed by another writer: run the code "
+            "again when only one is at work"
+        ) from error
     if plan.journal.mine():
         raise error
     plan.journal.sweep()

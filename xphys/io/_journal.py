@@ -141,15 +141,15 @@ class Journal:
         StoreConflictError
             If another run has taken it.
         """
+        bare = document_bytes({"zarr_format": 3, "node_type": "group", "attributes": {}})
         try:
             made = objects.put_if_absent(self.store, self.key("run.json"), self.run.document())
             objects.wait(made)
+            self._compare(objects.read(self.store, self.key("run.json")))
+            # so that Zarr, listing the group, takes this for a part of it
+            objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
         except FileNotFoundError as error:  # its folder was removed meanwhile
             raise StoreConflictError(f"{self.store}: another run replaces this store") from error
-        self._compare(objects.read(self.store, self.key("run.json")))
-        # so that Zarr, listing the group, takes this for a part of it
-        bare = document_bytes({"zarr_format": 3, "node_type": "group", "attributes": {}})
-        objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
 
     def _compare(self, found: bytes | None) -> None:
         if found is None or _parse_run(found, self.key("run.json")) != self.run:

@@ -19,7 +19,7 @@ from xphys.io._manifest import document_bytes, listing, load
 from xphys.io._payload import DecodeLayer, find_payload
 from xphys.io._recording import RecordingStore
 from xphys.io._records import digest
-from xphys.io.writers._graph import build, names_of
+from xphys.io.writers._graph import build, keys_of, names_of
 from xphys.io.writers._plan import Plan, State, inspect, make_plan, view_below
 from xphys.io.writers._prepare import prepare
 from xphys.io.writers._seal import PEAK
@@ -225,6 +225,7 @@ def _begin(plan: Plan, staged: Staged, decoders: dict[str, DecodeLayer], resumed
         {path: layer.spec.describe for path, layer in decoders.items()},
         None if plan.old is None else CheckingStore(plan.store, plan.group, plan.old),
     )
+    plan.expected = frozenset(staged.chunks) | keys_of(staged.writes, plan.layouts)
     trusted = objects.wait(target.trusted()) if resumed else frozenset()
     objects.wait(_publish_documents(plan, staged))
     for inside, data in staged.chunks.items():

@@ -24,7 +24,7 @@ from xphys.io.writers._plan import Plan
 from xphys.io.writers._seal import seal
 from xphys.io.writers._stage import Write
 
-__all__ = ["build", "names_of", "write_tasks"]
+__all__ = ["build", "keys_of", "names_of", "write_tasks"]
 
 # Stores per link of the chain that they hang on: few, or Dask takes them out of order.
 _LINK = 4
@@ -134,10 +134,22 @@ def _objects_of(write: Write, layout: Layout) -> list[tuple[Index, Index]]:
     for sizes, part, unit in zip(write.source.chunks, write.region, layout.stored, strict=True):
         begins = [part.start + s for s in accumulate((0, *sizes[:-1]))]
         if len({b // unit for b in begins}) != len(begins):
-            raise SchemaError(f"variable {write.path!r}: two blocks would share a stored chunk")
+            raise SchemaError(
+                f"variable {write.path!r}: its blocks do not fall on whole stored chunks "
+                f"{layout.stored}; chunk it so, or give compress() these chunks"
+            )
         starts.append([b // unit for b in begins])
     blocks = product(*(range(len(s)) for s in starts))
     return [(b, tuple(s[i] for s, i in zip(starts, b, strict=True))) for b in blocks]
+
+
+def keys_of(writes: list[Write], layouts: dict[str, Layout]) -> set[str]:
+    """Keys in the group of the objects that lazy values fill."""
+    return {
+        f"{write.path}/{layouts[write.path].key(index)}"
+        for write in writes
+        for _, index in _objects_of(write, layouts[write.path])
+    }
 
 
 def _values_task(group: str, target: Store, write: Write) -> Any:

@@ -86,6 +86,8 @@ class Plan:
         Paths of arrays written as payloads.
     below : dict
         Nodes of groups below, which the group's document lists too.
+    expected : frozenset of str
+        Keys in the group of all objects that this run writes or leaves out.
     contested : bool
         Another run was unfinished here and may still be at work.
     hold : bool
@@ -102,6 +104,7 @@ class Plan:
     below: dict[str, Any] = field(default_factory=dict)
     hold: bool = False
     contested: bool = False
+    expected: frozenset[str] = frozenset()
 
     @property
     def journal(self) -> Journal:

@@ -82,6 +82,12 @@ async def _require_own(plan: Plan) -> None:
 async def _collect(plan: Plan) -> dict[str, np.ndarray]:
     """Records of every unit of every array: old ones, then those of this run."""
     noted = await plan.journal.noted()
+    lost = plan.expected - set(noted)
+    if lost:
+        raise UnfinishedStoreError(
+            f"{plan.store}: {len(lost)} objects have no record, the first is {min(lost)}: run the "
+            "same code again"
+        )
     by_path: dict[str, dict[str, np.ndarray]] = {path: {} for path in plan.layouts}
     for key, found in noted.items():
         for path, layout in plan.layouts.items():

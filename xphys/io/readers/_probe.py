@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from xphys._storage import is_url, open_binary
@@ -12,6 +13,9 @@ from xphys._storage import is_url, open_binary
 __all__ = ["Probe", "probe"]
 
 _LENGTH = 64
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_DEPTH = 4  # how far below a folder files are looked for
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,52 @@ class Probe:
     start: bytes
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     failure: OSError | None = None
+
+    @cached_property
+    def layout(self) -> frozenset[str]:
+        """What an HDF5 file holds down to two levels: "group/", "group/dataset", "@attribute".
+
+        Empty for anything else; a file that cannot be read has the layout of nothing.
+        """
+        return _layout(self.path, self.storage_options) if self.is_hdf5 else _NOTHING
+
+    @property
+    def is_hdf5(self) -> bool:
+        """Whether the file begins as HDF5 does."""
+        return self.start.startswith(_HDF5)
+
+    def member(self, *suffixes: str) -> Probe | None:
+        """The first file in a local folder, or below, whose name ends in one of the suffixes."""
+        if is_url(self.path) or not os.path.isdir(self.path):
+            return None
+        for folder, inside, names in os.walk(self.path):
+            inside.sort()
+            if os.path.relpath(folder, self.path).count(os.sep) >= _DEPTH:
+                inside.clear()
+            for name in sorted(names):
+                if name.endswith(suffixes):
+                    return probe(os.path.join(folder, name), self.storage_options)
+        return None
+
+
+def _layout(path: str, options: Mapping[str, Any]) -> frozenset[str]:
+    from xphys.errors import FormatError
+    from xphys.io.readers._hdf5 import HDF5File
+
+    file = HDF5File(path, options)
+    try:
+        with file.opened() as root:
+            found = {f"@{name}" for name in root.attrs}
+            for name in root:
+                held = root.get(name, getclass=True).__name__
+                found.add(f"{name}/" if held == "Group" else name)
+                if held == "Group":
+                    found.update(f"{name}/{inner}" for inner in root[name])
+            return frozenset(found)
+    except FormatError:
+        return _NOTHING
+    finally:
+        file.close()
 
 
 def probe(path: str, storage_options: Mapping[str, Any] | None = None) -> Probe:

@@ -1,0 +1,274 @@
+"""HDF5 read lazily and with bounds: what the readers of HDF5 layouts share.
+
+Chunks are fetched as they are stored and decoded here, outside HDF5's global lock and never to
+more bytes than a chunk has; nothing outside the file is followed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from xarray.backends import BackendArray, CachingFileManager
+from xarray.core import indexing
+
+from xphys._storage import is_url, open_binary
+from xphys.errors import CorruptDataError, FormatError
+from xphys.io.readers._filters import FILTERS, decode_chunk
+
+__all__ = ["HDF5Array", "HDF5File", "text"]
+
+_LARGEST_CHUNK = 2**31  # bytes
+_LARGEST_SMALL = 2**26  # bytes of what is read whole when a file is opened
+_PLAIN = "fiucb"
+
+
+def _open(path: str, options: tuple[tuple[str, Any], ...], mode: str = "r") -> Any:
+    import h5py
+
+    # the cache of chunks is of no use: they are decoded here
+    settings: dict[str, Any] = {"mode": mode, "rdcc_nbytes": 0}
+    if is_url(path):
+        return h5py.File(open_binary(path, dict(options)), **settings)
+    return h5py.File(path, locking=False, **settings)
+
+
+class HDF5File:
+    """A file that is opened when needed, and again in other processes.
+
+    Parameters
+    ----------
+    path : str
+        Local path or URL.
+    storage_options : mapping, optional
+        For the file system of a URL.
+    """
+
+    def __init__(self, path: str, storage_options: Mapping[str, Any] | None = None):
+        self.path = path
+        options = tuple(sorted((storage_options or {}).items()))
+        self._manager = CachingFileManager(_open, path, options, mode="r", lock=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """The ``h5py.File``; whatever HDF5 complains about becomes a FormatError."""
+        try:
+            with self._manager.acquire_context(needs_lock=True) as file:
+                yield file
+        except (FormatError, FileNotFoundError, PermissionError):
+            raise
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FormatError(f"{self.path}: not a readable HDF5 file: {said}") from error
+
+    def close(self) -> None:
+        """Close the handle of this process, if there is one."""
+        self._manager.close()
+
+    def dataset(self, file: Any, name: str) -> Any:
+        """A dataset inside this file, checked before anything of it is read.
+
+        Raises
+        ------
+        FormatError
+            If it is missing, or its data lie outside this file, or a chunk is above 2 GiB.
+        """
+        import h5py
+
+        found: Any = file
+        for part in name.strip("/").split("/"):
+            link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+            if link is None:
+                raise FormatError(f"{self.path}: expected a dataset {name!r}, there is none")
+            if not isinstance(link, h5py.HardLink):
+                raise FormatError(f"{self.path}: {name!r} is a link to elsewhere: not followed")
+            found = found[part]
+        if not isinstance(found, h5py.Dataset):
+            raise FormatError(f"{self.path}: expected a dataset {name!r}, found a group")
+        if found.external:
+            raise FormatError(f"{self.path}: {name!r} is kept in other files: not followed")
+        if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _LARGEST_CHUNK:
+            raise FormatError(f"{self.path}: {name!r} has chunks above 2 GiB: rewrite the file")
+        return found
+
+    def values(self, name: str) -> np.ndarray:
+        """All values of a small dataset (at most 64 MiB), such as a coordinate."""
+        with self.opened() as file:
+            dataset = self.dataset(file, name)
+            if dataset.size * dataset.dtype.itemsize > _LARGEST_SMALL:
+                raise FormatError(
+                    f"{self.path}: {name!r} should be small, it declares {dataset.nbytes:,} bytes"
+                )
+            if dataset.dtype.kind == "O" or dataset.is_virtual:
+                return np.asarray(dataset[()])
+        return np.asarray(HDF5Array(self, name)._read((slice(None),) * dataset.ndim))
+
+    def attributes(self, name: str = "/") -> dict[str, Any]:
+        """Attributes of a group or dataset as text, numbers and small arrays; no references."""
+        with self.opened() as file:
+            held = file if name == "/" else file.get(name)
+            if held is None:
+                return {}
+            found: dict[str, Any] = {}
+            for key in held.attrs:
+                kind = held.attrs.get_id(key)
+                if math.prod(kind.shape or ()) * max(kind.dtype.itemsize, 1) > _LARGEST_SMALL:
+                    raise FormatError(f"{self.path}: attribute {key!r} of {name!r} is too large")
+                if _is_plain(kind.dtype):
+                    found[key] = text(held.attrs[key])
+            return found
+
+
+def _is_plain(dtype: np.dtype) -> bool:
+    import h5py
+
+    if dtype.kind == "O":
+        return h5py.check_string_dtype(dtype) is not None
+    return dtype.names is None and h5py.check_ref_dtype(dtype) is None
+
+
+def text(value: Any) -> Any:
+    """Bytes and arrays of them as str; single numbers as Python's; the rest unchanged."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
+        return [text(item) for item in value.ravel().tolist()]
+    if isinstance(value, np.generic):
+        return text(value.item())
+    return value
+
+
+class HDF5Array(BackendArray):
+    """A dataset, or a part of it at fixed places of some axes, its axes in another order.
+
+    Parameters
+    ----------
+    file : HDF5File
+        Where it lies.
+    name : str
+        Path inside the file.
+    at : mapping of int to int, optional
+        Axis -> place; these axes are gone.
+    order : sequence of int, optional
+        Axes of the dataset that are left, in the order of the result.
+    """
+
+    def __init__(
+        self,
+        file: HDF5File,
+        name: str,
+        *,
+        at: Mapping[int, int] | None = None,
+        order: Sequence[int] | None = None,
+    ):
+        self.file, self.name, self.at = file, name, dict(at or {})
+        with file.opened() as opened:
+            dataset = file.dataset(opened, name)
+            shape, stored = tuple(int(n) for n in dataset.shape), dataset.chunks
+            dtype = dataset.dtype
+        if dtype.kind not in _PLAIN:
+            raise FormatError(f"{file.path}: expected numbers in {name!r}, found {dtype}")
+        left = [axis for axis in range(len(shape)) if axis not in self.at]
+        self.order = tuple(left if order is None else order)
+        if sorted(self.order) != left:
+            raise FormatError(
+                f"{file.path}: {name!r} has {len(shape)} axes, expected another number"
+            )
+        self.shape = tuple(shape[axis] for axis in self.order)
+        self.chunks = tuple((stored or shape)[axis] for axis in self.order)
+        self.dtype = dtype.newbyteorder("=")
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        wanted: list[np.ndarray] = [np.array([self.at.get(a, 0)]) for a in range(self._rank)]
+        for axis, part in zip(self.order, key, strict=True):
+            size = self.shape[self.order.index(axis)]
+            wanted[axis] = np.atleast_1d(np.arange(size)[part])
+        out = np.empty([w.size for w in wanted], self.dtype)
+        if out.size:
+            self._fill(wanted, out)
+        fixed = tuple(axis for axis in range(self._rank) if axis in self.at)
+        out = np.transpose(out.squeeze(fixed), np.argsort(np.argsort(self.order)))
+        gone = tuple(i for i, part in enumerate(key) if isinstance(part, int | np.integer))
+        return out.squeeze(gone)
+
+    @property
+    def _rank(self) -> int:
+        return len(self.order) + len(self.at)
+
+    def _fill(self, wanted: Sequence[np.ndarray], out: np.ndarray) -> None:
+        with self.file.opened() as opened:
+            dataset = self.file.dataset(opened, self.name)
+            filters = _filters(dataset)
+            if dataset.chunks is None or any(code not in FILTERS for code, _ in filters):
+                out[...] = _by_h5py(dataset, wanted)
+                return
+            if dataset.id.get_type().get_size() != dataset.dtype.itemsize:
+                out[...] = _by_h5py(dataset, wanted)
+                return
+            chunks, stored, fill = dataset.chunks, dataset.dtype, dataset.fillvalue
+        for corner, into, take in _touched(wanted, chunks):
+            raw, mask = self._stored(corner, math.prod(chunks) * stored.itemsize)
+            if raw is None:
+                out[into] = fill
+                continue
+            where = f"{self.file.path}: chunk {corner} of {self.name!r}"
+            data = decode_chunk(raw, filters, mask, chunks, stored, where)
+            out[into] = data[take]
+
+    def _stored(self, corner: tuple[int, ...], size: int) -> tuple[bytes | None, int]:
+        """Bytes of a chunk as they lie in the file; None for a chunk never written."""
+        with self.file.opened() as opened:
+            held = self.file.dataset(opened, self.name).id
+            info = held.get_chunk_info_by_coord(corner)
+            if info.byte_offset is None:
+                return None, 0
+            if info.size > size + size // 8 + 4096:
+                raise CorruptDataError(
+                    f"{self.file.path}: chunk {corner} of {self.name!r} takes {info.size:,} bytes "
+                    f"for {size:,} bytes of values: the file is damaged"
+                )
+            mask, raw = held.read_direct_chunk(corner)
+            return raw, mask
+
+
+def _filters(dataset: Any) -> list[tuple[int, tuple[int, ...]]]:
+    made = dataset.id.get_create_plist()
+    every = (made.get_filter(i) for i in range(made.get_nfilters()))
+    return [(code, tuple(values)) for code, _, values, _ in every]
+
+
+def _by_h5py(dataset: Any, wanted: Sequence[np.ndarray]) -> np.ndarray:
+    """The box around what is wanted, then the choice: h5py takes no two lists at once."""
+    box = tuple(slice(int(w.min()), int(w.max()) + 1) for w in wanted)
+    steps = [w - w.min() for w in wanted]
+    return np.asarray(dataset[box][np.ix_(*steps)])
+
+
+def _touched(
+    wanted: Sequence[np.ndarray], chunks: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
+    """Corner of each chunk with wanted cells, their places in the result, and in the chunk."""
+    along = []
+    for positions, size in zip(wanted, chunks, strict=True):
+        numbers = positions // size
+        along.append(
+            [
+                (int(n) * size, np.flatnonzero(numbers == n), positions[numbers == n] - n * size)
+                for n in np.unique(numbers)
+            ]
+        )
+    for index in np.ndindex(*(len(found) for found in along)):
+        parts = [found[i] for found, i in zip(along, index, strict=True)]
+        yield (
+            tuple(corner for corner, _, _ in parts),
+            np.ix_(*(places for _, places, _ in parts)),
+            np.ix_(*(cells for _, _, cells in parts)),
+        )

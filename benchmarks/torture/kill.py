@@ -23,6 +23,7 @@ import xarray as xr
 from benchmarks.torture import _stores as stores
 from benchmarks.torture._fork import Child, Outcome, call, count_changes, kill_at
 from benchmarks.torture._stores import Job
+from xphys.io._log import entries
 
 __all__ = ["JOBS", "Reference", "Tally", "finish", "inspect", "reference", "run", "write"]
 
@@ -192,15 +193,15 @@ def _holes(store: str, known: list[dict[str, Any]]) -> list[str]:
 def published(store: Path, ref: Reference) -> tuple[set[str], list[str]]:
     """Chunks that are done, ``variable/number``, and those published without a record."""
     done, bare = set(), []
-    units = store / "_xphys" / "journal" / "units"
     found = stores.files(store) if store.is_dir() else {}
-    records = [n for n in found if n.startswith("_xphys/journal/units/")]
-    noted = {n.partition("/units/")[2] for n in records if not n.endswith(".partial")}
+    logs = [data for n, data in found.items() if n.startswith("_xphys/journal/log/")]
+    noted = {name for data in logs for name, _ in entries(data)}
+    begun = "_xphys/journal/run.json" in found
     # from the last document of the manifest on, the journal is only swept away
     sealed = all(found.get(name) == data for name, data in ref.after.items())
     for name in noted | {n for n in ref.after if "/c/" in n and not n.startswith("_xphys")}:
         variable, _, place = name.partition("/c/")
-        if variable not in stores.FIELDS or not (sealed or units.is_dir()):
+        if variable not in stores.FIELDS or not (sealed or begun):
             continue
         new = name in found and found[name] != ref.before.get(name)
         if sealed or (name in noted and found.get(name) == ref.after.get(name)):

@@ -102,6 +102,8 @@ def _judge(race: Race, done: list[Outcome], store: Path, ends: list[dict[str, by
     if not won:
         if race.same and all(o.status == "error" for o in done):
             problems.append(f"nobody finished: {[o.brief for o in done]}")
+        if found in ends:  # killed when all was done: "w-" rightly finds that the store exists
+            return problems
         first = _ends_well(race.one, store, ends)
         second = _ends_well(race.other, store, ends) if first else ""
         if first and second:

@@ -462,13 +462,14 @@ def test_shards(tmp_path: Path) -> None:
     assert len([p for p in (target / "flow/c").rglob("*") if p.is_file()]) == 3
     shard = target / "flow/c/0/0/0"
     data = shard.read_bytes()
-    for place in (10, len(data) // 2, len(data) - 40):
+    for place in (10, len(data) // 2, len(data) - 40, len(data) - 3):  # the last: the CRC
         broken = bytearray(data)
         broken[place] ^= 4
         shard.write_bytes(broken)
         assert _states(target) == {"flow/c/0/0/0": "corrupt"}
-        with pytest.raises(Exception, match=r"flow|checksum|CRC"):  # zarr checks the index itself
-            xphys.open(target).load()
+        for chunks in ("auto", None):
+            with pytest.raises(CorruptDataError, match="flow/c/0/0/0"):
+                xphys.open(target, chunks=chunks).load()
     shard.write_bytes(data)
     one, two = target / "flow/c/0/0/0", target / "flow/c/1/0/0"
     swapped = two.read_bytes()
@@ -477,6 +478,18 @@ def test_shards(tmp_path: Path) -> None:
     for step in (0, 20):
         with pytest.raises(CorruptDataError, match="flow/c"):
             xphys.open(target, chunks=None).flow[step].load()
+
+
+def test_indexes_are_stored_in_one_piece(tmp_path: Path) -> None:
+    _run().chunk(time=1).phys.to_zarr(tmp_path / "a.zarr", chunks={"time": 1}, shards={"time": 2})
+    documents = json.loads((tmp_path / "a.zarr/zarr.json").read_text())["consolidated_metadata"]
+    grids = {
+        name: node["chunk_grid"]["configuration"]["chunk_shape"]
+        for name, node in documents["metadata"].items()
+    }
+    assert grids["time"] == [40]
+    assert grids["flow"][0] == 2
+    _equal(tmp_path / "a.zarr", _run())
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

@@ -3,28 +3,35 @@
 It lies under ``_xphys/journal`` in the group while a write runs:
 
 ``run.json``
-    The run and its fingerprint; made before anything else, removed last.
+    The run, its fingerprint and a token of the writer that took the group; made before anything
+    else, removed last. Whoever finds another token there has lost the group.
+``ready``
+    There when all that was to be replaced is gone: from then on equal runs may join.
 ``before/KEY``
     Bytes of an object that the run replaces (one byte 1 and the bytes; a byte 0 if there was
     none), so that a write that cannot go on can be undone.
-``units/KEY``
+``units/KEY`` (of a local store: entries of the files ``log/NUMBER``)
     Records of the units in an object, put before the object is.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from xphys.errors import StoreConflictError, UnfinishedStoreError
 from xphys.io import _objects as objects
+from xphys.io._log import entries, forget, log_of
 from xphys.io._manifest import document_bytes, parse_document
 from xphys.io._records import RECORD
 
@@ -33,6 +40,8 @@ __all__ = ["PLACE", "BeforeStore", "Journal", "Run", "read_run"]
 PLACE = "_xphys/journal"
 # How long a writer may work on without looking whether another one has taken the store.
 _PATIENCE = 0.05  # seconds
+# How long an equal run that removes an older store is waited for.
+_LONGEST_CLEARING = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,15 @@ class Run:
     call : str
         Token of an append or change as it was asked for: tells, once the group is sealed and
         the state before is forgotten, whether the same is asked for again.
+    writer : str
+        Token of the writer that took the group.
     """
 
     identity: str
     fingerprint: str
     generation: int
     call: str = field(default="", compare=False)
+    writer: str = field(default="", compare=False)
 
     def document(self) -> bytes:
         """As JSON."""
@@ -77,6 +89,7 @@ def _parse_run(data: bytes, key: str) -> Run:
             str(found["fingerprint"]),
             int(found["generation"]),
             str(found["call"]),
+            str(found["writer"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnfinishedStoreError(f"{key}: expected a run, lacking {error}") from error
@@ -141,30 +154,68 @@ class Journal:
         StoreConflictError
             If another run has taken it.
         """
+        self.run = replace(self.run, writer=uuid.uuid4().hex)
         bare = document_bytes({"zarr_format": 3, "node_type": "group", "attributes": {}})
-        try:
-            made = objects.put_if_absent(self.store, self.key("run.json"), self.run.document())
-            objects.wait(made)
-            self._compare(objects.read(self.store, self.key("run.json")))
-            # so that Zarr, listing the group, takes this for a part of it
-            objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
-        except FileNotFoundError as error:  # its folder was removed meanwhile
-            raise StoreConflictError(f"{self.store}: another run replaces this store") from error
+        made = objects.put_if_absent(self.store, self.key("run.json"), self.run.document())
+        objects.wait(made)
+        self._compare(objects.read(self.store, self.key("run.json")))
+        # so that Zarr, listing the group, takes this for a part of it
+        objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
+
+    def take_over(self) -> None:
+        """`begin` in the place of another run, which may still be at work."""
+        for name in ("ready", "run.json"):
+            objects.wait(objects.delete(self.store, self.key(name)))
+        self.begin()
+        time.sleep(2 * _PATIENCE)  # by now it has looked, and stopped
+
+    def clear(self) -> None:
+        """Remove what is there, as long as the group is ours."""
+        objects.wait(self._clear())
+
+    async def _clear(self) -> None:
+        own = {self.key("run.json"), objects.join(self.group, "_xphys/zarr.json")}
+        for key in await objects.keys(self.store, self.group):
+            if key not in own:
+                await self.check()
+                with suppress(FileNotFoundError):
+                    await objects.delete(self.store, key)
+        if isinstance(self.store, LocalStore):
+            objects.remove_empty(self.store.root / self.group)
+
+    def ready(self) -> None:
+        """Say that what was to be replaced is gone."""
+        self._checked = 0.0
+        objects.wait(self.check())
+        objects.write(self.store, self.key("ready"), b"")
+
+    def wait_ready(self) -> bool:
+        """True if the writer that took the group for an equal run has said so, or soon does."""
+        for _ in range(int(_LONGEST_CLEARING / _PATIENCE)):
+            if objects.wait(self.store.exists(self.key("ready"))):
+                return True
+            if not self.mine():
+                return False
+            time.sleep(_PATIENCE)
+        return False
 
     def _compare(self, found: bytes | None) -> None:
-        if found is None or _parse_run(found, self.key("run.json")) != self.run:
+        if not self._own(found):
             raise StoreConflictError(
                 f"{self.store}: another run writes here or was stopped here: finish it with the "
                 "code that began it, or replace the store with mode='w'"
             )
 
+    def _own(self, found: bytes | None) -> bool:
+        if found is None:
+            return False
+        other = _parse_run(found, self.key("run.json"))
+        return other == self.run and other.writer == self.run.writer
+
     async def check(self) -> None:
         """Make sure now and then that no other run has taken the group."""
         if time.monotonic() - self._checked > _PATIENCE:
-            found = await objects.get(self.store, self.key("run.json"))
-            if found is None:  # sealed by another writer of the same run: leave nothing behind
-                await objects.remove_tree(self.store, self.key())
-            self._compare(found)
+            self._compare(await objects.get(self.store, self.key("run.json")))
             self._checked = time.monotonic()
 
     async def keep(self, key: str) -> None:
@@ -180,15 +231,28 @@ class Journal:
         data = b"".join(r.tobytes() for r in records)
         await objects.put(self.store, self.key("units", key), data)
 
+    def note_here(self, key: str, records: Iterable[np.ndarray]) -> None:
+        """`note` in this thread, in a local store."""
+        data = b"".join(r.tobytes() for r in records)
+        log_of(self._folder(), self.run.writer).append(key, data)
+
+    def _folder(self) -> Path:
+        assert isinstance(self.store, LocalStore)
+        return self.store.root / self.key("log")
+
     async def noted(self) -> dict[str, np.ndarray]:
         """Records of all objects that were noted, by key in the group."""
         start = self.key("units") + "/"
         found = await objects.keys(self.store, self.key("units"))
-        loaded = await objects.get_many(self.store, found)
+        logs = await objects.keys(self.store, self.key("log"))
+        loaded = await objects.get_many(self.store, [*found, *logs])
+        notes = {key[len(start) :]: data for key, data in loaded.items() if key.startswith(start)}
+        for log in logs:  # in order: later ones are of later writers
+            notes |= entries(loaded[log] or b"")
         return {
-            key[len(start) :]: np.frombuffer(data, RECORD)
-            for key, data in loaded.items()
-            if data is not None and len(data) % RECORD.itemsize == 0 and data
+            key: np.frombuffer(data, RECORD)
+            for key, data in notes.items()
+            if data and len(data) % RECORD.itemsize == 0
         }
 
     async def before(self) -> dict[str, bytes | None]:
@@ -208,19 +272,22 @@ class Journal:
 
     async def _end(self) -> None:
         await objects.remove_leftovers(self.store, self.group)
-        for part in ("units", "before"):
+        if isinstance(self.store, LocalStore):
+            forget(self._folder())
+        for part in ("units", "log", "before"):
             await objects.remove_tree(self.store, self.key(part))
         await objects.remove_tree(self.store, self.key())
 
     def sweep(self) -> None:
         """Remove what is left of a journal whose run has ended."""
+        left = objects.wait(objects.keys(self.store, self.key()))
         if objects.read(self.store, self.key("run.json")) is None:
-            objects.wait(objects.remove_tree(self.store, self.key()))
+            for key in left:  # these only: another run may be about to begin
+                objects.wait(objects.delete(self.store, key))
 
     def mine(self) -> bool:
-        """True if no other run has taken the group."""
-        found = objects.read(self.store, self.key("run.json"))
-        return found is not None and _parse_run(found, self.key("run.json")) == self.run
+        """True if no other writer has taken the group."""
+        return self._own(objects.read(self.store, self.key("run.json")))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_checked": 0.0}

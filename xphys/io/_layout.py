@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import google_crc32c
+
 from xphys.errors import CorruptDataError, FormatError
 
-__all__ = ["Index", "Layout"]
+__all__ = ["Index", "Layout", "with_checksum"]
 
 # Codecs whose streams carry digests that are checked when a part is read.
 SELF_CHECKING = frozenset({"xphys.frame"})
@@ -195,7 +197,10 @@ class Layout:
         size = self.index_size()
         if len(data) < size:
             raise CorruptDataError(f"expected a shard index of {size} bytes, found {len(data)}")
-        table = data[len(data) - size : len(data) - _CHECKSUM]
+        stored = bytes(data[len(data) - size :])
+        table = stored[:-_CHECKSUM]
+        if with_checksum(table) != stored:
+            raise CorruptDataError("the checksum of its shard index is wrong")
         out: dict[Index, tuple[int, int] | None] = {}
         for unit, (offset, length) in zip(
             self.inner(index), struct.iter_unpack("<QQ", table), strict=True
@@ -207,3 +212,8 @@ class Layout:
             else:
                 out[unit] = (offset, length)
         return out
+
+
+def with_checksum(index: bytes) -> bytes:
+    """The index of a shard with the CRC-32C that is stored behind it."""
+    return index + struct.pack("<I", google_crc32c.value(index))

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import Store
@@ -27,6 +28,7 @@ __all__ = [
     "put",
     "put_if_absent",
     "read",
+    "remove_empty",
     "remove_leftovers",
     "remove_tree",
     "wait",
@@ -100,6 +102,13 @@ async def remove_tree(store: Store, prefix: str) -> None:
             await store.delete(key)
     with suppress(OSError):  # folders that are left empty, of a local store
         await store.delete_dir(prefix)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folders in a local folder that hold no file."""
+    for inside, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # not empty, or gone
+            os.rmdir(inside)
 
 
 async def remove_leftovers(store: Store, prefix: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from xphys.errors import CorruptDataError
 from xphys.io import _objects as objects
@@ -57,6 +57,7 @@ class RecordingStore(WrapperStore[Store]):
             isinstance(other, RecordingStore)
             and self._store == other._store
             and self.journal.run == other.journal.run
+            and self.journal.run.writer == other.journal.run.writer
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -73,15 +74,33 @@ class RecordingStore(WrapperStore[Store]):
     async def set(self, key: str, value: Buffer) -> None:
         """Note an object, then write it."""
         place = self._locate(key)
-        if place is not None:
-            await self._note(*place, value.to_bytes())
+        if place is None:
+            await self._store.set(key, value)
+            return
+        inside, path, index = place
+        await self._announce(inside)
+        data = value.as_numpy_array().data
+        if isinstance(self._store, LocalStore):
+            put = self._store.set_sync
+
+            def write() -> None:
+                self.journal.note_here(inside, self._records(path, index, data))
+                put(key, value)
+
+            # in one thread: the bytes are still near the processor when they are hashed
+            await asyncio.to_thread(write)
+            return
+        records = await asyncio.to_thread(self._records, path, index, data)
+        await self.journal.note(inside, records)
         await self._store.set(key, value)
 
     async def delete(self, key: str) -> None:
         """Note that an object is left out, which Zarr does for fill values, then delete it."""
         place = self._locate(key)
         if place is not None:
-            await self._note(*place, None)
+            inside, path, index = place
+            await self._announce(inside)
+            await self.journal.note(inside, self._records(path, index, None))
         await self._store.delete(key)
 
     def _locate(self, key: str) -> tuple[str, str, Index] | None:
@@ -95,16 +114,16 @@ class RecordingStore(WrapperStore[Store]):
                 return None if index is None else (inside, path, index)
         return None
 
-    async def _note(self, inside: str, path: str, index: Index, data: bytes | None) -> None:
+    async def _announce(self, inside: str) -> None:
+        """Before an object is written: is the group still ours, and is what was there kept."""
         await self.journal.check()
         if self.old is not None:
             await self.journal.keep(inside)
-        records = await asyncio.to_thread(self._records, path, index, data)
-        await self.journal.note(inside, records)
 
-    def _records(self, path: str, index: Index, data: bytes | None) -> list[Any]:
+    def _records(self, path: str, index: Index, data: bytes | memoryview | None) -> list[Any]:
         describe, run = self.describe.get(path), self.journal.run
-        facts = describe(data) if describe is not None and data is not None else Facts()
+        known = describe is not None and data is not None
+        facts = describe(bytes(data)) if known else Facts()  # type: ignore[misc,arg-type]
         made = records_of(
             self.layouts[path],
             path,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from blake3 import blake3
 
 from xphys.io._layout import Index, Layout
 
 __all__ = ["EMPTY", "RECORD", "UNKNOWN", "WRITTEN", "Facts", "digest", "records_of", "unit_digest"]
 
 UNKNOWN, WRITTEN, EMPTY = 0, 1, 2
+_LENGTH = 16  # bytes of a digest
 
 #: One record: state of the unit, which fingerprint it is bound to, place in its object, measured
 #: errors, digest of all its bytes and of its first ``head`` bytes.
@@ -53,24 +54,24 @@ Describe = Callable[[bytes], Facts]
 
 
 def digest(data: bytes) -> str:
-    """BLAKE2b of 16 bytes in hexadecimal, for documents."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    """BLAKE3 of 16 bytes in hexadecimal, for documents."""
+    return str(blake3(data).hexdigest(_LENGTH))
 
 
 def unit_digest(fingerprint: bytes, path: str, index: Index, data: bytes | memoryview) -> bytes:
     """Digest that binds bytes to a run, an array and a place in it."""
     place = f"{path}\0{','.join(map(str, index))}\0".encode()
-    state = hashlib.blake2b(fingerprint, digest_size=16)
-    state.update(len(place).to_bytes(4, "little") + place)
+    # BLAKE3: as strong as BLAKE2b, and several times faster than anything that is decoded here
+    state = blake3(fingerprint + len(place).to_bytes(4, "little") + place)
     state.update(data)
-    return state.digest()
+    return bytes(state.digest(_LENGTH))
 
 
 def records_of(
     layout: Layout,
     path: str,
     index: Index,
-    data: bytes | None,
+    data: bytes | memoryview | None,
     fingerprint: bytes,
     generation: int,
     facts: Facts = Facts(),  # noqa: B008 - frozen

@@ -129,12 +129,6 @@ def begin(
 
 def _explain(plan: Plan, error: Exception) -> None:
     """Raise what went wrong, unless another writer of the same run has done the work."""
-    if plan.journal.mine() and isinstance(error, FileNotFoundError):
-        # two runs of the same code with mode="w", of which one cleared what the other had begun
-        raise StoreConflictError(
-            f"{plan.store}: what this run had written was removed by another writer: run the code "
-            "again when only one is at work"
-        ) from error
     if plan.journal.mine():
         raise error
     plan.journal.sweep()
@@ -194,25 +188,36 @@ def _measured_before(plan: Plan) -> set[str]:
 
 def _take(plan: Plan, state: State, replace: bool, resume: bool) -> bool:
     """Take the group for this run; True if it goes on with an earlier one."""
-    same = state.run is not None and state.run == plan.run
-    if same and resume:
-        return True
+    found = read_run(plan.store, plan.group)
+    same = found is not None and found == plan.run
+    if found is not None and same and resume:
+        # an append or change clears nothing: it can be joined from the beginning
+        if plan.old is not None or Journal(plan.store, plan.group, found).wait_ready():
+            plan.run = found
+            return True
+        found = read_run(plan.store, plan.group)
     if state.done and state.run is not None and not (replace or same or plan.hold):
         Journal(plan.store, plan.group, state.run).end()
         raise FileExistsError(f"{plan.store} exists: choose another store, or mode='w'")
-    if state.run is not None and not replace and not (same and plan.run.generation == 0):
+    if found is not None and not replace and not (same and plan.run.generation == 0):
         raise StoreConflictError(
             f"{plan.store}: a write of other data or by other code is unfinished here: run that "
             "code again, undo it with xphys.repair(url), or replace the store with mode='w'"
         )
+    journal = plan.journal
+    plan.contested = found is not None
+    if plan.contested:
+        journal.take_over()
+    else:
+        journal.begin()
+    plan.run = journal.run
     if replace or same:
-        plan.contested = read_run(plan.store, plan.group) is not None
-        objects.wait(objects.remove_tree(plan.store, plan.group))
-    plan.journal.begin()
+        journal.clear()
     now = load(plan.store, plan.group)
     if (None if now is None else now.root) != (None if plan.old is None else plan.old.root):
-        plan.journal.end()
+        journal.end()
         raise FileExistsError(f"{plan.store} was written by another run in the meantime")
+    journal.ready()
     return False
 
 

@@ -67,7 +67,10 @@ def prepare(
             kept: dict[str, Any] = {}
         else:
             kept = _kept(v)
-            asked = _asked(v, dict((encoding or {}).get(name, {})), chunks, shards)
+            own = dict((encoding or {}).get(name, {}))
+            # an index is read whole when the store is opened: in one piece, if that is small
+            index = v.dims == (name,)
+            asked = _asked(v, own, None if index else chunks, None if index else shards)
             if v.dtype.kind == "U":  # fixed-length strings have no specification in Zarr v3
                 out[name] = out[name].astype(object)
             out[name] = _aligned(out[name], asked, grid, append_dim, region)

@@ -32,16 +32,18 @@ from zarr.storage import LocalStore, WrapperStore
 from xphys.errors import StoreConflictError, UnfinishedStoreError
 from xphys.io import _objects as objects
 from xphys.io._log import entries, forget, log_of
-from xphys.io._manifest import document_bytes, parse_document
-from xphys.io._records import RECORD
+from xphys.io._manifest import PLACE as MANIFEST
+from xphys.io._manifest import document_bytes, load, parse_document
+from xphys.io._records import RECORD, digest
 
-__all__ = ["PLACE", "BeforeStore", "Journal", "Run", "read_run"]
+__all__ = ["PLACE", "BeforeStore", "Journal", "Run", "is_sealed", "read_run"]
 
 PLACE = "_xphys/journal"
 # How long a writer may work on without looking whether another one has taken the store.
 _PATIENCE = 0.05  # seconds
 # How long an equal run that removes an older store is waited for.
 _LONGEST_CLEARING = 2.0  # seconds
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Run:
         the state before is forgotten, whether the same is asked for again.
     writer : str
         Token of the writer that took the group.
+    replaces : str
+        Digest of the manifest that lay there and is cleared away, if there was one: it may have
+        the same fingerprint, and is not what this run has sealed.
     """
 
     identity: str
@@ -68,6 +73,7 @@ class Run:
     generation: int
     call: str = field(default="", compare=False)
     writer: str = field(default="", compare=False)
+    replaces: str = field(default="", compare=False)
 
     def document(self) -> bytes:
         """As JSON."""
@@ -90,9 +96,23 @@ def _parse_run(data: bytes, key: str) -> Run:
             int(found["generation"]),
             str(found["call"]),
             str(found["writer"]),
+            str(found["replaces"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnfinishedStoreError(f"{key}: expected a run, lacking {error}") from error
+
+
+def _manifest_digest(store: Store, group: str) -> str | None:
+    data = objects.read(store, objects.join(group, MANIFEST, "zarr.json"))
+    return None if data is None else digest(data)
+
+
+def is_sealed(store: Store, group: str, run: Run) -> bool:
+    """Whether a run has sealed its group."""
+    if run.generation == 0 and _manifest_digest(store, group) in (None, run.replaces):
+        return False
+    now = load(store, group)
+    return now is not None and now.fingerprints[run.generation :] == [run.fingerprint]
 
 
 class BeforeStore(WrapperStore[Store]):
@@ -154,11 +174,16 @@ class Journal:
         StoreConflictError
             If another run has taken it.
         """
-        self.run = replace(self.run, writer=uuid.uuid4().hex)
+        old = None if self.run.generation else _manifest_digest(self.store, self.group)
+        self.run = replace(self.run, writer=uuid.uuid4().hex, replaces=old or "")
         bare = document_bytes({"zarr_format": 3, "node_type": "group", "attributes": {}})
-        made = objects.put_if_absent(self.store, self.key("run.json"), self.run.document())
-        objects.wait(made)
-        self._compare(objects.read(self.store, self.key("run.json")))
+        place, document = self.key("run.json"), self.run.document()
+        for _ in range(_TRIES):
+            # a run that ends meanwhile removes the folder
+            with suppress(FileNotFoundError):
+                objects.wait(objects.put_if_absent(self.store, place, document))
+                break
+        self._compare(objects.read(self.store, place))
         # so that Zarr, listing the group, takes this for a part of it
         objects.write(self.store, objects.join(self.group, "_xphys/zarr.json"), bare)
 
@@ -268,15 +293,26 @@ class Journal:
 
     def end(self) -> None:
         """Remove the journal, the run last: until then the group is unfinished."""
+        if hasattr(self.store, "publish"):  # a repository shows what was written all at once
+            self.store.publish(self.key("run.json"))
+            return
         objects.wait(self._end())
 
     async def _end(self) -> None:
+        last, ready = self.key("run.json"), self.key("ready")
+        if not self._own(await objects.get(self.store, last)):
+            return  # ended by another writer of the same run, or taken over
         await objects.remove_leftovers(self.store, self.group)
-        if isinstance(self.store, LocalStore):
+        local = isinstance(self.store, LocalStore)
+        if local:
             forget(self._folder())
-        for part in ("units", "log", "before"):
-            await objects.remove_tree(self.store, self.key(part))
-        await objects.remove_tree(self.store, self.key())
+        found = [k for k in await objects.keys(self.store, self.key()) if k not in (last, ready)]
+        # from the last one on another run may begin, and nothing of it must be touched
+        for key in (*found, ready, last):
+            with suppress(FileNotFoundError):
+                await objects.delete(self.store, key)
+        if local:
+            objects.remove_empty(self._folder().parent)
 
     def sweep(self) -> None:
         """Remove what is left of a journal whose run has ended."""

@@ -11,10 +11,12 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 from zarr.abc.store import Store
 
-from xphys.errors import SchemaError, StoreConflictError, UnknownNameError
+from xphys.errors import CorruptDataError, SchemaError, StoreConflictError, UnknownNameError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
-from xphys.io._journal import Journal, read_run
+from xphys.io._journal import PLACE as JOURNAL
+from xphys.io._journal import Journal, is_sealed, read_run
+from xphys.io._manifest import PLACE as MANIFEST
 from xphys.io._manifest import document_bytes, listing, load
 from xphys.io._payload import DecodeLayer, find_payload
 from xphys.io._recording import RecordingStore
@@ -76,6 +78,39 @@ def begin(
     With ``hold`` the journal stays when the group is sealed, so that the same call on the same
     data finds it done; who holds it ends it. ``nodes`` are groups below that belong to the write.
     """
+    seen = _last_writer(place, path)
+    try:
+        return _look_and_begin(
+            ds, place, path, mode, append_dim, region, chunks, shards, encoding, resume, nodes, hold
+        )
+    except CorruptDataError as error:
+        if _last_writer(place, path) == seen:
+            raise
+        raise StoreConflictError(
+            f"{place}: another run wrote here while this one looked: run the code again"
+        ) from error
+
+
+def _last_writer(place: Store, path: str) -> tuple[bytes | None, ...]:
+    """What changes whenever a run begins or ends in a group."""
+    keys = (f"{JOURNAL}/run.json", f"{MANIFEST}/zarr.json")
+    return tuple(objects.read(place, objects.join(path, key)) for key in keys)
+
+
+def _look_and_begin(
+    ds: xr.Dataset,
+    place: Store,
+    path: str,
+    mode: Mode,
+    append_dim: Hashable | None,
+    region: Mapping[str, slice] | Literal["auto"] | None,
+    chunks: Mapping[str, int] | None,
+    shards: Mapping[str, int] | None,
+    encoding: Mapping[Hashable, Mapping[str, Any]] | None,
+    resume: bool,
+    nodes: Sequence[str],
+    hold: bool,
+) -> Begun:
     payloads = _payloads(ds, encoding)
     partly = append_dim is not None or region is not None
     state = inspect(place, path)
@@ -132,8 +167,7 @@ def _explain(plan: Plan, error: Exception) -> None:
     if plan.journal.mine():
         raise error
     plan.journal.sweep()
-    manifest = load(plan.store, plan.group)
-    if manifest is not None and manifest.fingerprints[-1] == plan.run.fingerprint:
+    if is_sealed(plan.store, plan.group, plan.run):
         return
     if isinstance(error, StoreConflictError):
         raise error
@@ -191,8 +225,13 @@ def _take(plan: Plan, state: State, replace: bool, resume: bool) -> bool:
     found = read_run(plan.store, plan.group)
     same = found is not None and found == plan.run
     if found is not None and same and resume:
-        # an append or change clears nothing: it can be joined from the beginning
-        if plan.old is not None or Journal(plan.store, plan.group, found).wait_ready():
+        # an append or change clears nothing: it can be joined from the beginning; where all is
+        # done but the end of the journal, the word that it was cleared may be gone
+        if (
+            plan.old is not None
+            or state.done
+            or Journal(plan.store, plan.group, found).wait_ready()
+        ):
             plan.run = found
             return True
         found = read_run(plan.store, plan.group)

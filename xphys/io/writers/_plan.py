@@ -10,7 +10,7 @@ from zarr.abc.store import Store
 from xphys.errors import StoreConflictError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore, layouts_of
-from xphys.io._journal import BeforeStore, Journal, Run, read_run
+from xphys.io._journal import BeforeStore, Journal, Run, is_sealed, read_run
 from xphys.io._layout import Layout
 from xphys.io._manifest import (
     MARK,
@@ -58,10 +58,8 @@ def inspect(store: Store, group: str) -> State:
     run = read_run(store, group)
     if run is None:
         return State(exists, None, load(store, group))
-    now = load(store, group)
-    done = now is not None and now.fingerprints[run.generation :] == [run.fingerprint]
     before = load(BeforeStore(store, group), group) if run.generation else None
-    return State(exists, run, before, done)
+    return State(exists, run, before, is_sealed(store, group, run))
 
 
 @dataclass

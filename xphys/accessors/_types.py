@@ -6,10 +6,11 @@ from collections.abc import Hashable, Iterable, Mapping
 from os import PathLike
 from typing import Any, Literal
 
-__all__ = ["Bound", "Dims", "Mode", "Region", "Store"]
+__all__ = ["Bound", "Dims", "FilePath", "Mode", "Region", "Store"]
 
 Bound = float | Mapping[Hashable, float]
 Dims = str | Iterable[Hashable]
+FilePath = str | PathLike[str]
 Mode = Literal["w", "w-", "a", "r+"]
 Region = Mapping[str, slice] | Literal["auto"]
 Store = str | PathLike[str] | Any  # or an open Zarr store

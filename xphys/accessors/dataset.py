@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
@@ -11,7 +11,7 @@ from xphys import codecs, fields, io, metrics, schema, spectra
 from xphys.accessors import _view
 from xphys.accessors._convert import stored_of
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Dims, Mode, Region, Store
+from xphys.accessors._types import Bound, Dims, FilePath, Mode, Region, Store
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -114,6 +114,18 @@ class DatasetAccessor:
             storage_options=storage_options,
         )
 
+    @documented("xphys.io:to_gust")
+    def to_gust(
+        self,
+        path: FilePath,
+        *,
+        names: Mapping[str, str] | None = None,
+        mode: Literal["w-", "w"] = "w-",
+        resume: bool = True,
+    ) -> None:
+        """Write 2-D fields over time as the HDF5 file that Gust reads."""
+        io.to_gust(self._obj, path, names=names, mode=mode, resume=resume)
+
     @documented("xphys.spectra:spectra")
     def spectra(
         self,
@@ -126,6 +138,35 @@ class DatasetAccessor:
         return spectra.spectra(self._obj, variables, dims=dims, window=window)
 
     @documented("xphys.fields:derive")
-    def derive(self, *names: str) -> xr.Dataset:
+    def derive(
+        self,
+        *names: str,
+        method: str | Mapping[str, str] | None = None,
+        order: int = 2,
+        gamma: float | None = None,
+        sound_speed: float | None = None,
+    ) -> xr.Dataset:
         """Derived fields such as vorticity or current density."""
-        return fields.derive(self._obj, *names)
+        return fields.derive(
+            self._obj, *names, method=method, order=order, gamma=gamma, sound_speed=sound_speed
+        )
+
+    @documented("xphys.fields:invariants")
+    def invariants(
+        self,
+        *,
+        scalars: bool | Iterable[str] = False,
+        method: str | Mapping[str, str] | None = None,
+        order: int = 2,
+        gamma: float | None = None,
+        sound_speed: float | None = None,
+    ) -> xr.Dataset:
+        """Integrals over space such as mass and energy, for each time."""
+        return fields.invariants(
+            self._obj,
+            scalars=scalars,
+            method=method,
+            order=order,
+            gamma=gamma,
+            sound_speed=sound_speed,
+        )

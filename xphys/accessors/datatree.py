@@ -130,6 +130,41 @@ class DataTreeAccessor:
         )
 
     @documented("xphys.fields:derive")
-    def derive(self, *names: str) -> xr.DataTree:
+    def derive(
+        self,
+        *names: str,
+        method: str | Mapping[str, str] | None = None,
+        order: int = 2,
+        gamma: float | None = None,
+        sound_speed: float | None = None,
+    ) -> xr.DataTree:
         """Derived fields of every node."""
-        return map_nodes(self._obj, lambda ds: fields.derive(ds, *names))
+        return map_nodes(
+            self._obj,
+            lambda ds: fields.derive(
+                ds, *names, method=method, order=order, gamma=gamma, sound_speed=sound_speed
+            ),
+        )
+
+    @documented("xphys.fields:invariants")
+    def invariants(
+        self,
+        *,
+        scalars: bool | Iterable[str] = False,
+        method: str | Mapping[str, str] | None = None,
+        order: int = 2,
+        gamma: float | None = None,
+        sound_speed: float | None = None,
+    ) -> xr.DataTree:
+        """Integrals over space of every node, for each time."""
+        return map_nodes(
+            self._obj,
+            lambda ds: fields.invariants(
+                ds,
+                scalars=scalars,
+                method=method,
+                order=order,
+                gamma=gamma,
+                sound_speed=sound_speed,
+            ),
+        )

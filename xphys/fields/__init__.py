@@ -1,4 +1,4 @@
-"""Fields derived from fields."""
+"""Fields derived from fields, and their integrals."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,8 @@ from xphys._lazy import attach
 
 if TYPE_CHECKING:
     from xphys.fields._api import derive as derive
+    from xphys.fields._invariants import invariants as invariants
 
-__all__ = ["derive"]
+__all__ = ["derive", "invariants"]
 
-__getattr__, __dir__ = attach(__name__, {"derive": "._api"})
+__getattr__, __dir__ = attach(__name__, {"derive": "._api", "invariants": "._invariants"})

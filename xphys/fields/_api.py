@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import reduce
-from operator import add
+from collections.abc import Mapping
+from typing import Any
 
 import xarray as xr
 
-from xphys._dims import lift, whole
-from xphys.errors import SchemaError, UnknownNameError
-from xphys.fields._kernels import derivative, result_dtype
-from xphys.schema import SPATIAL_DIMS, Axis, axis, record, spatial_dims, vectors
+from xphys.errors import UnknownNameError
+from xphys.fields._axes import check_method
+from xphys.fields._catalog import Output
+from xphys.fields._kernels import result_dtype
+from xphys.fields._source import Settings, Source
+from xphys.fields._table import FIELDS, evaluate
+from xphys.schema import SPATIAL_DIMS, record
 
 __all__ = ["FIELDS", "derive"]
 
 
-def derive(ds: xr.Dataset, *names: str) -> xr.Dataset:
+def derive(
+    ds: xr.Dataset,
+    *names: str,
+    method: str | Mapping[str, str] | None = None,
+    order: int = 2,
+    gamma: float | None = None,
+    sound_speed: float | None = None,
+) -> xr.Dataset:
     r"""Compute fields that follow from the fields of a Dataset.
 
-    ``"divergence"`` gives :math:`\nabla\cdot v = \sum_i \partial v_i/\partial x_i` as
-    ``divergence_<vector>`` for each vector that has a component along every spatial dim of its
-    variables; ``"divergence_<vector>"`` gives that one. A component along a dim that the data
-    do not have (an ignorable direction) adds nothing. Derivatives are spectral along periodic
-    axes (the Nyquist mode of an even number of points is zeroed) and finite differences of
-    second order along all others, the spacing honoured; the attribute ``method`` says which.
+    Known names, with u the vector ``velocity``, B ``magnetic_field`` (in units in which magnetic
+    pressure is :math:`B^2/2`) and :math:`\rho` the variable ``density`` (1 where there is none):
+
+    - ``divergence`` (of each complete vector), ``divergence_<vector>``, ``gradient_<variable>``,
+      ``gradient_<vector>`` (components ``ab`` = :math:`\partial_a v_b`), ``curl_<vector>``
+    - ``vorticity`` :math:`\omega = \nabla\times u`, ``strain_rate``
+      :math:`S_{ab} = (\partial_a u_b + \partial_b u_a)/2`, ``q_criterion``
+      :math:`-\partial_a u_b\,\partial_b u_a/2`, ``enstrophy`` :math:`\omega^2/2`,
+      ``kinetic_helicity`` :math:`u\cdot\omega`
+    - ``kinetic_energy`` :math:`\rho u^2/2`, ``magnetic_energy`` :math:`B^2/2`,
+      ``internal_energy`` :math:`p/(\gamma-1)`, all per volume
+    - ``current_density`` :math:`\nabla\times B`, ``cross_helicity`` :math:`u\cdot B`,
+      ``elsasser_plus``, ``elsasser_minus`` :math:`u \pm B/\sqrt\rho`, both as ``elsasser``
+    - on fully periodic boxes ``vector_potential`` :math:`\nabla\times A = B` (Coulomb gauge, zero
+      mean), ``magnetic_helicity`` :math:`A\cdot B`, in two dims ``streamfunction``
+      :math:`-\nabla^2\psi = \omega`, and ``velocity`` from a stored ``vorticity``
+    - ``pressure``, ``temperature`` :math:`p/\rho`, ``sound_speed`` c, ``mach``
+      :math:`|u|/c`, ``alfven_speed`` :math:`v_A = |B|/\sqrt\rho`, ``mach_alfven``,
+      ``plasma_beta`` :math:`2p/B^2`
+
+    Components are right-handed in (x, y, z) whichever dims exist; nothing depends on a dim that
+    does not. ``name_x`` asks for one component. The flow of a 2-D box that has no component
+    across it has one scalar ``vorticity``, :math:`\partial_a u_b - \partial_b u_a` for axes a
+    before b in (x, y, z): in (x, z) that is minus the y component.
 
     Parameters
     ----------
@@ -32,20 +59,42 @@ def derive(ds: xr.Dataset, *names: str) -> xr.Dataset:
         Variables with attrs ``vector`` and ``component``; any chunks.
     *names : str
         What to compute.
+    method : {"spectral", "finite", "chebyshev"} or mapping of dim to one, optional
+        How to differentiate. None: spectral on periodic axes (the Nyquist mode of an even number
+        of points has no derivative), the polynomial through all points on Chebyshev axes, else
+        finite differences. "finite" on a periodic axis wraps around.
+    order : {2, 4, 6}
+        Order of finite differences, also at the ends and on non-uniform axes.
+    gamma : float, optional
+        Ratio of specific heats; by default the coordinate or attribute of that name.
+    sound_speed : float, optional
+        Isothermal sound speed, alike; given here it goes before stored pressures and energies.
 
     Returns
     -------
     Dataset
-        Lazy where the inputs are, with their dims and coordinates, float32 for float32. Units
-        are those of the vector over those of the positions, where both are known.
+        Lazy where the inputs are, with their dims and coordinates; computed in float64 and
+        rounded once, to float32 if all inputs are. Units are products of those given; where
+        some are missing, "1" if the data state no others, else left out. Attribute ``method``
+        says how each axis was differentiated, ``comment`` what was assumed. NaN and infinity
+        spread: over lines along spectral and Chebyshev axes, over the whole box in potentials,
+        else to the points of a stencil.
 
     Raises
     ------
     UnknownNameError
-        If no name is given, or a name or its vector is not known.
+        If no name is given, or a name, vector or variable is not known.
     SchemaError
-        If no vector is complete, the vector asked for lacks a component, its components differ
-        in dims or units, or an axis without period has fewer than 3 points.
+        If a component, variable or constant is missing, values are not real numbers, units do
+        not fit, the data are a slice across an axis that is needed, or an axis does not allow
+        the method (positions, period, number of points).
+
+    Notes
+    -----
+    Spectral and Chebyshev derivatives need an axis in one chunk and rechunk it, one axis at a
+    time, cutting the others to keep the size of chunks; a task holds about 4 times its chunk in
+    float64. Finite differences exchange halos of order/2 points and give the same bits for any
+    chunks.
 
     Examples
     --------
@@ -54,104 +103,41 @@ def derive(ds: xr.Dataset, *names: str) -> xr.Dataset:
     >>> tag = {"vector": "velocity", "component": "x", "units": "m/s"}
     >>> ds = xr.Dataset({"u": ("x", np.sin(2 * np.pi * x.data), tag)}, coords={"x": x})
     >>> derive(ds, "divergence").divergence_velocity.attrs["units"]
-    'm/s/m'
+    's-1'
     """
     if not names:
         raise UnknownNameError(f"expected the name of a derived field out of {sorted(FIELDS)}")
+    check_method(method, order)
+    source = Source(ds, Settings(method, order, gamma, sound_speed))
     fields: dict[str, xr.DataArray] = {}
     for name in names:
-        kind = next((k for k in FIELDS if name == k or name.startswith(f"{k}_")), None)
-        if kind is None:
-            raise UnknownNameError(f"expected derived fields out of {sorted(FIELDS)}, got {name!r}")
-        fields |= FIELDS[kind](ds, name[len(kind) + 1 :] or None)
+        own = source.fresh()
+        for key, output in evaluate(own, name).items():
+            fields[key] = _labelled(own, key, output)
     result = xr.Dataset(fields, attrs=ds.attrs)
-    return record(result, "derive", {"names": list(names)})
+    settings: dict[str, Any] = {
+        "method": dict(method) if isinstance(method, Mapping) else method,
+        "order": None if order == 2 else order,
+        "gamma": gamma,
+        "sound_speed": sound_speed,
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
+    return record(result, "derive", {"names": list(names), **given})
 
 
-def _divergences(ds: xr.Dataset, vector: str | None) -> dict[str, xr.DataArray]:
-    known = vectors(ds)
-    if vector is not None and vector not in known:
-        raise UnknownNameError(f"expected a vector out of {sorted(known)}, got {vector!r}")
-    lacking = {name: _lacking(ds, parts) for name, parts in known.items()}
-    wanted = [vector] if vector is not None else [n for n, lack in lacking.items() if not lack]
-    if not wanted or (vector is not None and lacking[vector]):
-        short = {n: lack for n, lack in lacking.items() if lack and n in (wanted or lacking)}
-        raise SchemaError(
-            f"expected a vector with a component along each spatial dim; missing: {short}. Tie "
-            'variables to one with attrs vector="velocity", component="x"'
-        )
-    return {f"divergence_{name}": _divergence(ds, name, known[name]) for name in wanted}
-
-
-def _lacking(ds: xr.Dataset, parts: dict[str, Hashable]) -> list[str]:
-    dims = {dim for name in parts.values() for dim in spatial_dims(ds[name])}
-    return sorted(dims - set(parts)) if dims else ["a spatial dim"]
-
-
-def _divergence(ds: xr.Dataset, vector: str, parts: dict[str, Hashable]) -> xr.DataArray:
-    dims = [d for d in SPATIAL_DIMS if any(d in ds[name].dims for name in parts.values())]
-    used = {dim: ds[parts[dim]] for dim in dims}
-    first = used[dims[0]]
-    for component in used.values():
-        if set(component.dims) != set(first.dims):
-            raise SchemaError(
-                f"components of {vector!r} differ in dims: {first.name!r} has {first.dims}, "
-                f"{component.name!r} has {component.dims}"
-            )
-    axes = {dim: _differentiable(ds, dim) for dim in dims}
-    units = _units(vector, used)
-    total = reduce(add, (_derivative(used[dim], a) for dim, a in axes.items()))
-    result = total.transpose(*first.dims).rename(f"divergence_{vector}")
-    methods = (
-        f"{dim}: {'spectral' if a.periodic else 'finite differences of order 2'}"
-        for dim, a in axes.items()
-    )
-    result.attrs = {"long_name": f"divergence of {vector}", "method": ", ".join(methods)}
-    return result if units is None else result.assign_attrs(units=units)
-
-
-def _differentiable(ds: xr.Dataset, dim: str) -> Axis:
-    described = axis(ds, dim)
-    if not described.periodic and described.size < 3:
-        raise SchemaError(
-            f"axis {dim!r} has {described.size} points and no period: a derivative needs 3 points"
-        )
-    return described
-
-
-def _derivative(field: xr.DataArray, along: Axis) -> xr.DataArray:
-    result: xr.DataArray = lift(
-        derivative,
-        whole(field, [along.name]),
-        core_dims=[along.name],
-        output_dtypes=[result_dtype(field.dtype)],
-        kwargs={
-            "positions": along.coordinate,
-            "period": along.length if along.periodic else None,
-        },
-    )
+def _labelled(source: Source, name: str, output: Output) -> xr.DataArray:
+    values = output.values.astype(result_dtype(*source.dtypes), copy=False)
+    result = values.transpose(*(d for d in source.dims if d in values.dims)).rename(name)
+    if name in result.coords:  # a parameter that the field takes the place of
+        result = result.drop_vars(name)
+    attrs: dict[str, Any] = {"long_name": output.long_name, **output.attrs}
+    if source.methods:
+        dims = [d for d in SPATIAL_DIMS if d in source.methods]
+        attrs["method"] = ", ".join(f"{d}: {source.methods[d]}" for d in dims)
+    if source.notes:
+        attrs["comment"] = "; ".join(source.notes)
+    units = source.written(output.unit)
+    if units is not None:
+        attrs["units"] = units
+    result.attrs = attrs
     return result
-
-
-def _units(vector: str, components: dict[str, xr.DataArray]) -> str | None:
-    """Units of the divergence; None where some are not known."""
-    found = {c.attrs.get("units") for c in components.values()}
-    lengths = {c.coords[dim].attrs.get("units") for dim, c in components.items()}
-    for what, units in (("components", found), ("positions", lengths)):
-        if len(units - {None}) > 1:
-            raise SchemaError(
-                f"the {what} of {vector!r} have different units {sorted(units - {None})}: "
-                "convert them to one"
-            )
-    if None in found or None in lengths:
-        return None
-    (unit,), (length,) = found, lengths
-    if length == "1":
-        return str(unit)
-    return f"{unit}/({length})" if set(length) & set(" */^") else f"{unit}/{length}"
-
-
-# What derive() knows: kind -> function of the Dataset and the part of the name after the kind.
-FIELDS: dict[str, Callable[[xr.Dataset, str | None], dict[str, xr.DataArray]]] = {
-    "divergence": _divergences,
-}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xphys.io._repair import repair as repair
     from xphys.io._sizes import stored_bytes as stored_bytes
     from xphys.io._verify import verify as verify
+    from xphys.io.writers.gust import to_gust as to_gust
     from xphys.io.writers.tree import tree_to_zarr as tree_to_zarr
     from xphys.io.writers.zarr import to_zarr as to_zarr
 
@@ -30,6 +31,7 @@ __all__ = [
     "repair",
     "storage_chunks",
     "stored_bytes",
+    "to_gust",
     "to_zarr",
     "tree_to_zarr",
     "verify",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = attach(
         "repair": "._repair",
         "storage_chunks": "._chunks",
         "stored_bytes": "._sizes",
+        "to_gust": ".writers.gust",
         "to_zarr": ".writers.zarr",
         "tree_to_zarr": ".writers.tree",
         "verify": "._verify",

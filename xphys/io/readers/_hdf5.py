@@ -19,7 +19,7 @@ from xphys._storage import is_url, open_binary
 from xphys.errors import CorruptDataError, FormatError
 from xphys.io.readers._filters import FILTERS, decode_chunk
 
-__all__ = ["HDF5Array", "HDF5File", "text"]
+__all__ = ["HDF5Array", "HDF5File", "close_files", "text"]
 
 _LARGEST_CHUNK = 2**31  # bytes
 _LARGEST_SMALL = 2**26  # bytes of what is read whole when a file is opened
@@ -49,6 +49,7 @@ class HDF5File:
 
     def __init__(self, path: str, storage_options: Mapping[str, Any] | None = None):
         self.path = path
+        self.storage_options = dict(storage_options or {})
         options = tuple(sorted((storage_options or {}).items()))
         self._manager = CachingFileManager(_open, path, options, mode="r", lock=False)
 
@@ -68,8 +69,11 @@ class HDF5File:
         """Close the handle of this process, if there is one."""
         self._manager.close()
 
-    def dataset(self, file: Any, name: str) -> Any:
+    def dataset(self, file: Any, name: str, *, virtual: bool = False) -> Any:
         """A dataset inside this file, checked before anything of it is read.
+
+        One that is assembled from other datasets is let through with ``virtual`` only: HDF5
+        would follow any path in it, and give fill values for a missing file.
 
         Raises
         ------
@@ -90,9 +94,35 @@ class HDF5File:
             raise FormatError(f"{self.path}: expected a dataset {name!r}, found a group")
         if found.external:
             raise FormatError(f"{self.path}: {name!r} is kept in other files: not followed")
+        if found.is_virtual and not virtual:
+            raise FormatError(f"{self.path}: {name!r} is assembled from other files: not followed")
         if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _LARGEST_CHUNK:
             raise FormatError(f"{self.path}: {name!r} has chunks above 2 GiB: rewrite the file")
         return found
+
+    def members(self, group: str = "/") -> dict[str, str]:
+        """Name -> "group" or "dataset" of what lies in a group; links to elsewhere are left out.
+
+        Raises
+        ------
+        FormatError
+            If there is no such group in this file.
+        """
+        import h5py
+
+        with self.opened() as file:
+            held: Any = file
+            for part in group.strip("/").split("/") if group.strip("/") else ():
+                link = held.get(part, getlink=True) if isinstance(held, h5py.Group) else None
+                held = held[part] if isinstance(link, h5py.HardLink) else None
+            if not isinstance(held, h5py.Group):
+                raise FormatError(f"{self.path}: expected a group {group!r}, there is none")
+            found = {}
+            for name in held:
+                if isinstance(held.get(name, getlink=True), h5py.HardLink):
+                    kind = held.get(name, getclass=True)
+                    found[name] = "group" if kind is h5py.Group else "dataset"
+            return found
 
     def values(self, name: str) -> np.ndarray:
         """All values of a small dataset (at most 64 MiB), such as a coordinate."""
@@ -102,7 +132,7 @@ class HDF5File:
                 raise FormatError(
                     f"{self.path}: {name!r} should be small, it declares {dataset.nbytes:,} bytes"
                 )
-            if dataset.dtype.kind == "O" or dataset.is_virtual:
+            if dataset.dtype.kind == "O":
                 return np.asarray(dataset[()])
         return np.asarray(HDF5Array(self, name)._read((slice(None),) * dataset.ndim))
 
@@ -120,6 +150,12 @@ class HDF5File:
                 if _is_plain(kind.dtype):
                     found[key] = text(held.attrs[key])
             return found
+
+
+def close_files(files: Sequence[HDF5File]) -> None:
+    """What closing a Dataset does: ``ds.set_close(partial(close_files, files))``."""
+    for file in files:
+        file.close()
 
 
 def _is_plain(dtype: np.dtype) -> bool:
@@ -171,15 +207,20 @@ class HDF5Array(BackendArray):
             dtype = dataset.dtype
         if dtype.kind not in _PLAIN:
             raise FormatError(f"{file.path}: expected numbers in {name!r}, found {dtype}")
+        self.dtype = dtype.newbyteorder("=")
+        self._arrange(shape, stored or shape, order)
+
+    def _arrange(
+        self, shape: Sequence[int], chunks: Sequence[int], order: Sequence[int] | None
+    ) -> None:
         left = [axis for axis in range(len(shape)) if axis not in self.at]
         self.order = tuple(left if order is None else order)
         if sorted(self.order) != left:
             raise FormatError(
-                f"{file.path}: {name!r} has {len(shape)} axes, expected another number"
+                f"{self.file.path}: {self.name!r} has {len(shape)} axes, expected another number"
             )
         self.shape = tuple(shape[axis] for axis in self.order)
-        self.chunks = tuple((stored or shape)[axis] for axis in self.order)
-        self.dtype = dtype.newbyteorder("=")
+        self.chunks = tuple(chunks[axis] for axis in self.order)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -215,7 +256,7 @@ class HDF5Array(BackendArray):
                 return
             chunks, stored, fill = dataset.chunks, dataset.dtype, dataset.fillvalue
         for corner, into, take in _touched(wanted, chunks):
-            raw, mask = self._stored(corner, math.prod(chunks) * stored.itemsize)
+            raw, mask = self._stored(corner, math.prod(chunks) * stored.itemsize, bool(filters))
             if raw is None:
                 out[into] = fill
                 continue
@@ -223,14 +264,17 @@ class HDF5Array(BackendArray):
             data = decode_chunk(raw, filters, mask, chunks, stored, where)
             out[into] = data[take]
 
-    def _stored(self, corner: tuple[int, ...], size: int) -> tuple[bytes | None, int]:
+    def _stored(
+        self, corner: tuple[int, ...], size: int, filtered: bool
+    ) -> tuple[bytes | None, int]:
         """Bytes of a chunk as they lie in the file; None for a chunk never written."""
         with self.file.opened() as opened:
             held = self.file.dataset(opened, self.name).id
             info = held.get_chunk_info_by_coord(corner)
             if info.byte_offset is None:
                 return None, 0
-            if info.size > size + size // 8 + 4096:
+            # without filters HDF5 makes room for the nominal size and reads the stated one
+            if info.size > size + size // 8 + 4096 or (not filtered and info.size != size):
                 raise CorruptDataError(
                     f"{self.file.path}: chunk {corner} of {self.name!r} takes {info.size:,} bytes "
                     f"for {size:,} bytes of values: the file is damaged"

@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-__all__ = ["Joined", "lazy"]
+__all__ = ["Joined", "Stacked", "lazy"]
 
 
 class Joined(BackendArray):
@@ -55,6 +55,38 @@ class Joined(BackendArray):
             part = self.parts[number][indexing.OuterIndexer(tuple(_plain(k) for k in inner))]
             out[(slice(None),) * axis + (places,)] = part
         return out.take(0, axis) if single else out
+
+
+class Stacked(BackendArray):
+    """Arrays as the places of a new first axis; only those touched are read.
+
+    Parameters
+    ----------
+    parts : sequence of array
+        Backend arrays of one shape and dtype; it may make them when they are asked for.
+    """
+
+    def __init__(self, parts: Sequence[Any]):
+        self.parts = parts
+        first = parts[0]
+        self.shape = (len(parts), *first.shape)
+        self.chunks = (1, *getattr(first, "chunks", first.shape))
+        self.dtype = first.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        wanted = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        inner = tuple(_plain(part) for part in key[1:])
+        sizes = zip(self.shape[1:], inner, strict=True)
+        kept = [np.arange(n)[k].size for n, k in sizes if not isinstance(k, int)]
+        out = np.empty((wanted.size, *kept), self.dtype)
+        for place, number in enumerate(wanted.tolist()):
+            out[place] = self.parts[number][indexing.OuterIndexer(inner)]
+        return out[0] if isinstance(key[0], int | np.integer) else out
 
 
 def _plain(key: Any) -> Any:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for flag in ("slow", "network", "gpu"):
+    for flag in ("slow", "network", "gpu", "servers"):
         parser.addoption(f"--{flag}", action="store_true", help=f"run tests marked {flag}")
 
 
@@ -23,6 +29,48 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if flag in item.keywords:
                 item.add_marker(skip)
+
+
+class Server:
+    """A script of tests/servers in a process of its own; ``facts`` is what it says of itself."""
+
+    def __init__(self, name: str, *args: str) -> None:
+        command = [sys.executable, str(HERE / "servers" / f"{name}.py"), *args]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"{' '.join(command)} did not start"
+        self.facts = json.loads(line)
+
+    @property
+    def endpoint(self) -> str:
+        """``http://HOST:PORT``."""
+        return str(self.facts["endpoint"])
+
+    def faults(self, **wanted: Any) -> dict[str, Any]:
+        """What a proxy has counted; with arguments, what it is to spoil from now on."""
+        data = json.dumps(wanted).encode() if wanted else None
+        with urllib.request.urlopen(f"{self.endpoint}/_faults", data, timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def stop(self) -> None:
+        """Its standard input ends, then it stops by itself."""
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[..., Server]]:
+    """Start scripts of tests/servers by name; they stop at the end of the module."""
+    running: list[Server] = []
+
+    def start(name: str, *args: str) -> Server:
+        running.append(Server(name, *args))
+        return running[-1]
+
+    yield start
+    for one in reversed(running):
+        one.stop()
 
 
 @pytest.fixture(scope="session")

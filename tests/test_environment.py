@@ -49,7 +49,7 @@ def test_conda_environment_has_nothing_else():
     assert conda_specs()["python"] == PROJECT["requires-python"]
 
 
-@pytest.mark.parametrize("extra", ["codecs", "docs"])
+@pytest.mark.parametrize("extra", ["cloud", "codecs", "docs"])
 def test_pins_cover_the_extras_that_they_name(extra):
     for line in PROJECT["optional-dependencies"][extra]:
         requirement = Requirement(line)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from xphys.io import open as open
     from xphys.io import repair as repair
     from xphys.io import verify as verify
+    from xphys.io import virtual as virtual
 
-__all__ = ["__version__", "open", "repair", "verify"]
+__all__ = ["__version__", "open", "repair", "verify", "virtual"]
 
 __getattr__, __dir__ = attach(
-    __name__, {"open": "xphys.io", "repair": "xphys.io", "verify": "xphys.io"}
+    __name__, dict.fromkeys(("open", "repair", "verify", "virtual"), "xphys.io")
 )

@@ -7,6 +7,7 @@ __all__ = [
     "CorruptDataError",
     "FormatError",
     "MissingDependencyError",
+    "RemoteError",
     "SchemaError",
     "StoreConflictError",
     "UnfinishedStoreError",
@@ -14,6 +15,8 @@ __all__ = [
     "XphysError",
     "XphysWarning",
 ]
+
+_LONGEST = 2000  # characters of a message
 
 
 class XphysError(Exception):
@@ -27,6 +30,11 @@ class SchemaError(XphysError, ValueError):
 class FormatError(XphysError, ValueError):
     """A file or store is not what its format says it should be."""
 
+    def __init__(self, message: str = "") -> None:
+        # names and values in it come from files: one line, of a length that can be read
+        line = "".join(c if c.isprintable() else " " for c in str(message)[: _LONGEST + 1])
+        super().__init__(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...")
+
 
 class CorruptDataError(FormatError):
     """Stored bytes do not match their own checksum."""
@@ -38,6 +46,15 @@ class UnfinishedStoreError(FormatError):
 
 class StoreConflictError(XphysError):
     """Two runs want to write one store."""
+
+
+class RemoteError(XphysError, OSError):
+    """A server refuses a request, or goes on failing when it is asked again.
+
+    ``status`` is that of the last HTTP answer, None where the connection broke.
+    """
+
+    status: int | None = None
 
 
 class BoundError(XphysError, ValueError):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._machine import describe
-from benchmarks.torture import flips, kill, races
+from benchmarks.torture import cloud, flips, kill, races
 from benchmarks.torture._stores import warm_up
 
 RESULTS = Path(__file__).parents[1] / "results"
-PARTS = ("kill", "flips", "races", "disk")
+PARTS = ("kill", "flips", "races", "disk", "cloud")
 _SHOWN = 20  # failures of a part in the page
 
 
@@ -34,6 +34,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         ),
         "races": lambda: races.run_races(options.races, seed),
         "disk": lambda: races.run_disks(options.disk, seed),
+        "cloud": lambda: cloud.run(options.requests, seed, tuple(options.servers)),
     }
     out = {}
     for name in options.only or PARTS:
@@ -94,8 +95,11 @@ def main() -> int:
     parser.add_argument("--races", type=int, default=200)
     parser.add_argument("--disk", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2, help="processes that flip bits")
+    parser.add_argument("--requests", type=int, default=20_000, help="to servers that fail")
+    parser.add_argument("--servers", nargs="*", default=["radosgw", "nginx"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given repeatedly")
+    parser.add_argument("--name", default="torture", help="of the files with the results")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     options = parser.parse_args()
     warm_up()
@@ -103,8 +107,8 @@ def main() -> int:
     report = {"machine": machine, "seed": options.seed, "parts": _measure(options)}
     options.results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1) + "\n"
-    (options.results / "torture.json").write_text(text, encoding="utf-8")
-    (options.results / "torture.md").write_text(_page(report), encoding="utf-8")
+    (options.results / f"{options.name}.json").write_text(text, encoding="utf-8")
+    (options.results / f"{options.name}.md").write_text(_page(report), encoding="utf-8")
     return 1 if any(_failures(part) for part in report["parts"].values()) else 0
 
 

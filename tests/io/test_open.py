@@ -179,7 +179,7 @@ def test_task_names_follow_the_data(tmp_path, fields):
 
 
 def test_unrecognised_sources(tmp_path):
-    with pytest.raises(FormatError, match=r"looked for AthenaK .* Zarr .* netCDF .* a folder"):
+    with pytest.raises(FormatError, match=r"among icechunk, athenak, .* netcdf; found a folder"):
         xphys.open(tmp_path)
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(FormatError, match="first bytes b'hello'"):

@@ -34,7 +34,7 @@ def write(path, fields, x=None, y=None, **metadata):
 
 def stored(path, name):
     # the reader keeps its handle without a lock, and HDF5 wants the same for all of a process
-    with h5py.File(path, "r", locking=False) as file:
+    with h5py.File(path, "r") as file:
         return file[name][()]
 
 
@@ -96,7 +96,7 @@ def test_turbulence_is_periodic_on_two_pi(turbulence):
 
 def test_opening_reads_no_field(rayleigh_benard, monkeypatch):
     monkeypatch.setattr("xphys.io.readers._hdf5.HDF5Array._fill", None)
-    with h5py.File(rayleigh_benard, "r", locking=False) as file:
+    with h5py.File(rayleigh_benard, "r") as file:
         positions = {name: file[f"coordinates/{name}"][()] for name in "xy"}
     monkeypatch.setattr(
         "xphys.io.readers._hdf5.HDF5File.values", lambda _, name: positions[name[-1]]
@@ -179,7 +179,7 @@ def test_several_files_in_the_order_of_their_numbers(tmp_path):
     with pytest.raises(FormatError, match="Re = "):
         open_paths([str(tmp_path)])
     for number in (10, 2, 1):
-        with h5py.File(tmp_path / f"s{number}.h5", "a", locking=False) as file:
+        with h5py.File(tmp_path / f"s{number}.h5", "a") as file:
             file["metadata"].attrs["Re"] = 5.0
     ds = open_paths([str(tmp_path)])
     assert ds["f"][:, 0, 0].values.tolist() == [1] + [2] * 2 + [10] * 10

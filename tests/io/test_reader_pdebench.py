@@ -28,7 +28,7 @@ MADE = {
 
 
 def stored(path, name):
-    with h5py.File(path, "r", locking=False) as file:
+    with h5py.File(path, "r") as file:
         return file[name][()]
 
 

@@ -64,6 +64,15 @@ def test_full_disks_and_read_only_places_give_clear_errors(tmp_path):
     assert report["read_only"] >= 1
 
 
+def test_servers_that_fail_give_no_wrong_values(tmp_path):
+    pytest.importorskip("s3fs")
+    report = torture(tmp_path, "cloud", "--requests", "400", "--servers")
+    assert report["failures"] == []
+    assert report["silent_errors"] == 0
+    assert report["requests"] >= 400
+    assert sum(report["faults"].values()) > 10
+
+
 @pytest.mark.parametrize("kind", ["lossless", "compressed"])
 def test_equal_runs_give_equal_bytes(tmp_path, kind, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)

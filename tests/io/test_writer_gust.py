@@ -21,7 +21,7 @@ from xphys.schema import provenance
 def content(path):
     """Everything in a file but the record of operations at its root."""
     found = {}
-    with h5py.File(path, "r", locking=False) as file:
+    with h5py.File(path, "r") as file:
 
         def take(name, held):
             attrs = {k: (type(v), v) for k, v in held.attrs.items()}
@@ -66,7 +66,7 @@ def test_round_trip_of_all_real_files(simulation_data, tmp_path):
         path = str(simulation_data / "formats" / "gust" / name)
         to_gust(open_paths([path]).chunk({"time": 7}), tmp_path / name)
         assert content(tmp_path / name) == content(path)
-        with h5py.File(tmp_path / name, locking=False) as file:
+        with h5py.File(tmp_path / name) as file:
             for field in file["fields"].values():
                 assert field.chunks == (1, *field.shape[1:])
                 assert (field.compression, field.dtype.str) == ("gzip", "<f4")
@@ -83,7 +83,7 @@ def test_vector_fields_become_one_again(tmp_path):
     to_gust(ds, tmp_path / "w.h5")
     assert content(tmp_path / "w.h5") == content(tmp_path / "v.h5")
     to_gust(ds[["velocity_z"]], tmp_path / "z.h5")
-    with h5py.File(tmp_path / "z.h5", locking=False) as file:
+    with h5py.File(tmp_path / "z.h5") as file:
         assert np.array_equal(file["fields/velocity_z"][()], values[..., 1])
 
 
@@ -100,7 +100,7 @@ def test_other_data_keep_names_times_attributes_and_parameters(tmp_path, chunks)
     for name in ("w", "x", "y", "time"):
         kept = {k: again[name].attrs[k] for k in ds[name].attrs}
         assert kept == ds[name].attrs
-    with h5py.File(tmp_path / "o.h5", locking=False) as file:
+    with h5py.File(tmp_path / "o.h5") as file:
         assert file["fields/w"].shape == (5, 6, 4)
         assert dict(file["metadata"].attrs)["n_samples"] == 5
         assert {v.dtype.str for k, v in file["coordinates"].items() if k in "xy"} == {"<f4"}

@@ -11,7 +11,7 @@ from xphys import codecs, io, metrics, schema, spectra
 from xphys.accessors import _view
 from xphys.accessors._convert import as_array, as_dataset, stored_of
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Dims, Mode, Region, Store
+from xphys.accessors._types import Cross, Dims, Mode, Region, Store, Window
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -119,6 +119,33 @@ class DataArrayAccessor:
         )
 
     @documented("xphys.spectra:spectra")
-    def spectra(self, *, dims: Dims | None = None, window: str | None = None) -> xr.DataArray:
-        """Power spectrum over shells of wavenumber."""
-        return spectra.spectra(self._obj, dims=dims, window=window)
+    def spectra(
+        self,
+        *,
+        dims: Dims | None = None,
+        kind: str = "isotropic",
+        quantity: str = "variance",
+        cross: Cross | None = None,
+        convention: str = "density",
+        window: Window | None = None,
+        detrend: str | None = None,
+        dealias: bool = True,
+        nan: str = "propagate",
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.DataArray:
+        """Spectrum over shells of wavenumber."""
+        return spectra.spectra(
+            self._obj,
+            dims=dims,
+            kind=kind,
+            quantity=quantity,
+            cross=cross,
+            convention=convention,
+            window=window,
+            detrend=detrend,
+            dealias=dealias,
+            nan=nan,
+            memory=memory,
+            scratch=scratch,
+        )

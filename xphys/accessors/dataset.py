@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
-from xphys import codecs, fields, io, metrics, schema, spectra
+from xphys import codecs, fields, io, metrics, schema, spectra, stats
 from xphys.accessors import _view
 from xphys.accessors._convert import stored_of
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Dims, FilePath, Mode, Region, Store
+from xphys.accessors._types import Bound, Cross, Dims, DType, FilePath, Mode, Region, Store, Window
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -126,16 +126,84 @@ class DatasetAccessor:
         """Write 2-D fields over time as the HDF5 file that Gust reads."""
         io.to_gust(self._obj, path, names=names, mode=mode, resume=resume)
 
+    @documented("xphys.io:to_the_well")
+    def to_the_well(
+        self,
+        path: FilePath,
+        *,
+        split: str = "train",
+        dataset_name: str | None = None,
+        dtype: DType | None = None,
+        mode: Literal["w-", "w"] = "w-",
+        resume: bool = True,
+    ) -> None:
+        """Write a file of The Well."""
+        io.to_the_well(
+            self._obj,
+            path,
+            split=split,
+            dataset_name=dataset_name,
+            dtype=dtype,
+            mode=mode,
+            resume=resume,
+        )
+
+    @documented("xphys.io:to_netcdf")
+    def to_netcdf(
+        self,
+        path: FilePath,
+        *,
+        level: int = 4,
+        chunks: Mapping[str, int] | None = None,
+        mode: Literal["w-", "w"] = "w-",
+        resume: bool = True,
+    ) -> None:
+        """Write a netCDF-4 file with CF attributes."""
+        io.to_netcdf(self._obj, path, level=level, chunks=chunks, mode=mode, resume=resume)
+
+    @documented("xphys.stats:statistics")
+    def stats(self, variables: Dims | None = None, *, skipna: bool = False) -> xr.Dataset:
+        """Mean, standard deviation, extremes and root mean square of whole variables."""
+        return stats.statistics(self._obj, variables, skipna=skipna)
+
     @documented("xphys.spectra:spectra")
     def spectra(
         self,
         variables: Dims | None = None,
         *,
         dims: Dims | None = None,
-        window: str | None = None,
+        kind: str = "isotropic",
+        quantity: str = "variance",
+        cross: Cross | None = None,
+        convention: str = "density",
+        window: Window | None = None,
+        detrend: str | None = None,
+        dealias: bool = True,
+        nan: str = "propagate",
+        memory: int | str = "1GB",
+        scratch: str | None = None,
     ) -> xr.Dataset:
-        """Power spectra over shells of wavenumber."""
-        return spectra.spectra(self._obj, variables, dims=dims, window=window)
+        """Spectra over shells of wavenumber: power, cross, helicity, transfer."""
+        return spectra.spectra(
+            self._obj,
+            variables,
+            dims=dims,
+            kind=kind,
+            quantity=quantity,
+            cross=cross,
+            convention=convention,
+            window=window,
+            detrend=detrend,
+            dealias=dealias,
+            nan=nan,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.fields:degrade")
+    def degrade(self, factor: int | Mapping[str, int], *, method: str = "block") -> xr.Dataset:
+        """Bring fields to a coarser grid, by means over cells or cut Fourier series."""
+        return fields.degrade(self._obj, factor, method=method)
 
     @documented("xphys.fields:derive")
     def derive(

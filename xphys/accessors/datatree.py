@@ -17,7 +17,7 @@ from xphys.accessors._convert import (
     stored_of,
 )
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Dims, Store
+from xphys.accessors._types import Bound, Cross, Dims, Store, Window
 
 __all__ = ["DataTreeAccessor"]
 
@@ -122,11 +122,35 @@ class DataTreeAccessor:
         variables: Dims | None = None,
         *,
         dims: Dims | None = None,
-        window: str | None = None,
+        kind: str = "isotropic",
+        quantity: str = "variance",
+        cross: Cross | None = None,
+        convention: str = "density",
+        window: Window | None = None,
+        detrend: str | None = None,
+        dealias: bool = True,
+        nan: str = "propagate",
+        memory: int | str = "1GB",
+        scratch: str | None = None,
     ) -> xr.DataTree:
-        """Power spectra of every node over shells of wavenumber."""
+        """Spectra of every node over shells of wavenumber."""
         return map_nodes(
-            self._obj, lambda ds: spectra.spectra(ds, variables, dims=dims, window=window)
+            self._obj,
+            lambda ds: spectra.spectra(
+                ds,
+                variables,
+                dims=dims,
+                kind=kind,
+                quantity=quantity,
+                cross=cross,
+                convention=convention,
+                window=window,
+                detrend=detrend,
+                dealias=dealias,
+                nan=nan,
+                memory=memory,
+                scratch=scratch,
+            ),
         )
 
     @documented("xphys.fields:derive")

@@ -15,13 +15,15 @@ from xphys.cli.convert import convert
 from xphys.cli.demo import demo
 from xphys.cli.info import info
 from xphys.cli.repair import repair
+from xphys.cli.spectra import spectra
 from xphys.cli.validate import validate
 from xphys.cli.verify import verify
+from xphys.cli.virtual import virtual
 from xphys.errors import XphysError
 
 __all__ = ["app", "main"]
 
-COMMANDS = (demo, info, validate, convert, compress, compare, verify, repair)
+COMMANDS = (demo, info, validate, convert, compress, compare, verify, repair, spectra, virtual)
 
 
 class _Commands(typer.core.TyperGroup):

@@ -28,6 +28,7 @@ from xphys.io._manifest import (
     parse_document,
 )
 from xphys.io._records import EMPTY, WRITTEN, unit_digest
+from xphys.io._remote_reads import RemoteReads
 
 __all__ = ["CheckingStore"]
 
@@ -49,12 +50,13 @@ class CheckingStore(WrapperStore[Store]):
         super().__init__(store)
         self.group, self.manifest = group, manifest
         self._records: dict[str, np.ndarray] = {}
+        self._remote = RemoteReads(store)
 
     def _with_store(self, store: Store) -> CheckingStore:
         return type(self)(store, self.group, self.manifest)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_records": {}}
+        return {**self.__dict__, "_records": {}, "_remote": RemoteReads(self._store)}
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -74,6 +76,11 @@ class CheckingStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Bytes of an object, or of a part of it, that are the ones that were written."""
+        return await self._remote.again(lambda: self._get(key, prototype, byte_range))
+
+    async def _get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
         inside = self._inside(key)
         if inside is None:
             return await self._store.get(key, prototype, byte_range)
@@ -82,6 +89,9 @@ class CheckingStore(WrapperStore[Store]):
         place = self.manifest.locate(inside)
         if place is None:
             return await self._store.get(key, prototype, byte_range)
+        if self._remote and inside in self.manifest.inline:
+            kept = prototype.buffer.from_bytes(self.manifest.inline[inside])
+            return kept if byte_range is None else kept[_slice(byte_range, kept)]
         path, index = place
         layout = self.manifest.layouts[path]
         if byte_range is not None and layout.sharded:
@@ -107,7 +117,11 @@ class CheckingStore(WrapperStore[Store]):
     async def records(self, path: str) -> np.ndarray:
         """Records of an array."""
         if path not in self._records:
-            self._records[path] = await load_records(self._store, self.group, self.manifest, path)
+            async with self._remote.once(path):
+                if path not in self._records:
+                    self._records[path] = await load_records(
+                        self._store, self.group, self.manifest, path
+                    )
         return self._records[path]
 
     async def _document(
@@ -131,6 +145,8 @@ class CheckingStore(WrapperStore[Store]):
         self, key: str, path: str, index: Index, prototype: BufferPrototype
     ) -> Buffer | None:
         records = await self.records(path)
+        if self._remote and self._left_out(path, index, records):
+            return None  # no request: who may not list is refused what is not there
         local = getattr(self._store, "get_sync", None)
         if local is not None:
 
@@ -142,6 +158,10 @@ class CheckingStore(WrapperStore[Store]):
             return await asyncio.to_thread(read)
         found = await self._store.get(key, prototype)
         return await asyncio.to_thread(self._examined, found, key, path, index, records)
+
+    def _left_out(self, path: str, index: Index, records: np.ndarray) -> bool:
+        layout = self.manifest.layouts[path]
+        return all(records[layout.number(u)]["state"] == EMPTY for u in layout.inner(index))
 
     def _examined(
         self, found: Buffer | None, key: str, path: str, index: Index, records: np.ndarray
@@ -207,14 +227,23 @@ class CheckingStore(WrapperStore[Store]):
         front = isinstance(byte_range, RangeByteRequest) and byte_range.start == 0
         inner = isinstance(byte_range, RangeByteRequest) and byte_range.start >= head > 0
         if record["state"] == WRITTEN and inner and byte_range.end <= length:  # type: ignore[union-attr]
-            return await self._store.get(key, prototype, byte_range)
+            part = await self._store.get(key, prototype, byte_range)
+            if part is None or len(part) != byte_range.end - byte_range.start:  # type: ignore[union-attr]
+                what = "missing from a sealed store" if part is None else "its end is missing"
+                raise self._trouble(key, path, what)
+            return part
         if record["state"] != WRITTEN or not front or not 0 < head <= byte_range.end:  # type: ignore[union-attr]
             found = await self._whole(key, path, index, prototype)
             return None if found is None else found[_slice(byte_range, found)]
+        known = self._remote.fronts.get((key, byte_range.end))  # type: ignore[union-attr]
+        if known is not None:
+            return prototype.buffer.from_bytes(known)
         part = await self._store.get(key, prototype, byte_range)
         if part is None:
             raise self._trouble(key, path, "missing from a sealed store")
-        self._check_unit(key, path, index, part.to_bytes()[:head], record, "head_digest")
+        data = part.to_bytes()
+        self._check_unit(key, path, index, data[:head], record, "head_digest")
+        self._remote.keep(key, byte_range.end, data)  # type: ignore[union-attr]
         return part
 
     async def _part_of_shard(
@@ -230,10 +259,15 @@ class CheckingStore(WrapperStore[Store]):
         chosen = [records[layout.number(unit)] for unit in units]
         if all(record["state"] == EMPTY for record in chosen):
             return await self._whole(key, path, index, prototype)
+        is_index = (
+            isinstance(byte_range, SuffixByteRequest) and byte_range.suffix == layout.index_size()
+        )
+        if self._remote and is_index:  # the records tell it: no request
+            return prototype.buffer.from_bytes(with_checksum(_table(chosen)))
         part = await self._store.get(key, prototype, byte_range)
         if part is None:
             raise self._trouble(key, path, "missing from a sealed store")
-        if isinstance(byte_range, SuffixByteRequest) and byte_range.suffix == layout.index_size():
+        if is_index:
             if part.to_bytes() != with_checksum(_table(chosen)):
                 raise self._trouble(key, path, "its index does not match the manifest")
             return part

@@ -294,7 +294,8 @@ class Journal:
     def end(self) -> None:
         """Remove the journal, the run last: until then the group is unfinished."""
         if hasattr(self.store, "publish"):  # a repository shows what was written all at once
-            self.store.publish(self.key("run.json"))
+            if self.mine():
+                self.store.publish(self.key("run.json"))
             return
         objects.wait(self._end())
 

@@ -8,6 +8,7 @@ themselves. The group document is written last: with it the store is sealed.
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,12 +119,16 @@ class Manifest:
         Path of each array -> its grid.
     tables : dict
         Path of each array -> digest of the stored records.
+    inline : dict
+        Key in the group -> bytes of small objects that are needed to open it: readers of a server
+        need no request for them.
     """
 
     fingerprints: list[str]
     documents: dict[str, str] = field(default_factory=dict)
     layouts: dict[str, Layout] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
+    inline: dict[str, bytes] = field(default_factory=dict)
 
     def fingerprint(self, generation: int) -> bytes:
         """Fingerprint of a generation."""
@@ -150,6 +155,8 @@ class Manifest:
                 for path, layout in self.layouts.items()
             },
         }
+        if self.inline:
+            body["inline"] = {k: b64encode(v).decode() for k, v in self.inline.items()}
         return {**body, "digest": digest(document_bytes(body))}
 
     def document(self) -> bytes:
@@ -278,7 +285,8 @@ def parse(data: bytes, place: str) -> Manifest:
         for path, a in body["arrays"].items()
     }
     tables = {path: a["records"] for path, a in body["arrays"].items()}
-    return Manifest(list(body["fingerprints"]), dict(body["documents"]), layouts, tables)
+    inline = {key: b64decode(text) for key, text in body.get("inline", {}).items()}
+    return Manifest(list(body["fingerprints"]), dict(body["documents"]), layouts, tables, inline)
 
 
 def load(store: Store, group: str) -> Manifest | None:

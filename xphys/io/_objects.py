@@ -13,9 +13,11 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import LocalStore, ObjectStore
 
 from xphys._storage import is_url
+from xphys.io._icechunk import Place, is_icechunk
+from xphys.io._url_store import UrlStore, url_store
 
 __all__ = [
     "CONCURRENCY",
@@ -48,7 +50,7 @@ def open_store(
 
     Parameters
     ----------
-    store : str, path or zarr store
+    store : str, path, zarr store or obstore store
         What users pass.
     storage_options : mapping, optional
         For the file system of a URL.
@@ -62,10 +64,18 @@ def open_store(
     """
     if isinstance(store, Store):
         return store
+    if type(store).__module__.partition(".")[0] == "obstore":
+        return ObjectStore(store, read_only=read_only)
     path = os.fspath(store)
+    if is_icechunk(path):
+        # known by what it imports: the store of a repository keeps the journal in commits
+        from xphys.io._icechunk_store import RepositoryStore
+        from xphys.io._icechunk_write import WritingStore
+
+        at = Place.of(path, storage_options)
+        return RepositoryStore.open_state(at) if read_only else WritingStore(at)
     if is_url(path):
-        options = dict(storage_options or {})
-        return FsspecStore.from_url(path, storage_options=options, read_only=read_only)
+        return url_store(path, storage_options, read_only=read_only)
     return LocalStore(os.path.expanduser(path), read_only=read_only)
 
 
@@ -97,7 +107,12 @@ async def delete(store: Store, key: str) -> None:
 
 async def remove_tree(store: Store, prefix: str) -> None:
     """Remove all objects below a prefix, also while somebody else does the same."""
-    for key in await keys(store, prefix):
+    found = await keys(store, prefix)
+    if isinstance(store, UrlStore):  # in order, some at a time: there are no folders
+        for start in range(0, len(found), CONCURRENCY):
+            await asyncio.gather(*map(store.delete, found[start : start + CONCURRENCY]))
+        return
+    for key in found:
         with suppress(FileNotFoundError):
             await store.delete(key)
     with suppress(OSError):  # folders that are left empty, of a local store
@@ -113,6 +128,8 @@ def remove_empty(folder: Path) -> None:
 
 async def remove_leftovers(store: Store, prefix: str) -> None:
     """Remove what a killed writer of a local store has not renamed yet."""
+    if isinstance(store, UrlStore):  # a server shows whole objects only
+        return
     for key in await keys(store, prefix):
         if _HALF_WRITTEN.search(key):
             with suppress(FileNotFoundError):
@@ -122,6 +139,8 @@ async def remove_leftovers(store: Store, prefix: str) -> None:
 async def keys(store: Store, prefix: str) -> list[str]:
     """Sorted keys that begin with prefix and a slash (all keys for an empty prefix)."""
     start = f"{prefix.rstrip('/')}/" if prefix else ""
+    if not store.supports_listing:
+        return []
     try:
         return sorted([key async for key in store.list_prefix(start)])
     except FileNotFoundError:  # removed while it was listed

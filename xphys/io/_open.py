@@ -3,84 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import xarray as xr
 
 from xphys._storage import Source, expand, is_url
-from xphys.errors import FormatError, SchemaError, UnknownNameError
+from xphys.errors import FormatError, RemoteError, SchemaError
+from xphys.io._formats import READERS, Reader, reader_named
 from xphys.io.readers._chunk import Chunks, chunked
-from xphys.io.readers._probe import Probe, probe
-from xphys.io.readers.athenak.backend import is_athenak, open_paths, open_tree
-from xphys.io.readers.general import is_netcdf, is_zarr, open_engine, open_netcdf
-from xphys.schema import PROVENANCE
+from xphys.io.readers._probe import probe
+from xphys.io.readers._shared import Root
+from xphys.schema import PROVENANCE, provenance
 
-__all__ = ["READERS", "Reader", "open"]
+if TYPE_CHECKING:
+    from xphys.io._isolated import Isolation
 
-
-@dataclass(frozen=True)
-class Reader:
-    """One format: a line in the table below.
-
-    Attributes
-    ----------
-    name : str
-        What ``engine=`` takes.
-    wants : str
-        What it looks for, for error messages.
-    recognise : callable
-        Probe -> bool, from the content alone.
-    open : callable
-        (paths, *, storage_options, cache, **reader) -> Dataset, without Dask where possible.
-    checks : bool
-        Whether ``open`` takes ``strict``.
-    tree : callable, optional
-        Like ``open``, -> DataTree.
-    """
-
-    name: str
-    wants: str
-    recognise: Callable[[Probe], bool]
-    open: Callable[..., xr.Dataset]
-    checks: bool = False
-    tree: Callable[..., xr.DataTree] | None = None
-
-
-def _open_zarr(paths: Sequence[str], **options: Any) -> xr.Dataset:
-    # zarr is not needed for other formats, and slow to import
-    from xphys.io.readers.zarr_store import open_zarr
-
-    return open_zarr(paths, **options)
-
-
-def _open_zarr_tree(paths: Sequence[str], **options: Any) -> xr.DataTree:
-    from xphys.io._tree import open_zarr_tree
-
-    return open_zarr_tree(paths, **options)
-
-
-# The general formats come last: many others are HDF5 underneath.
-READERS = (
-    Reader(
-        "athenak",
-        "AthenaK dumps (.bin, .cbin) or history (.hst)",
-        is_athenak,
-        open_paths,
-        tree=open_tree,
-    ),
-    Reader(
-        "zarr",
-        "a Zarr group (zarr.json, .zgroup, .zmetadata)",
-        is_zarr,
-        _open_zarr,
-        checks=True,
-        tree=_open_zarr_tree,
-    ),
-    Reader("netcdf", "netCDF or HDF5 (by signature)", is_netcdf, open_netcdf),
-)
+__all__ = ["open"]
 
 
 @overload
@@ -91,6 +30,7 @@ def open(
     chunks: Chunks = ...,
     strict: bool | Literal["full"] = ...,
     tree: Literal[True],
+    untrusted: bool | Isolation = ...,
     storage_options: Mapping[str, Any] | None = ...,
     **reader: Any,
 ) -> xr.DataTree: ...
@@ -104,6 +44,7 @@ def open(
     chunks: Chunks = ...,
     strict: bool | Literal["full"] = ...,
     levels: Literal["tree"],
+    untrusted: bool | Isolation = ...,
     storage_options: Mapping[str, Any] | None = ...,
     **reader: Any,
 ) -> xr.DataTree: ...
@@ -117,6 +58,7 @@ def open(
     chunks: Chunks = ...,
     strict: bool | Literal["full"] = ...,
     tree: Literal[False] = ...,
+    untrusted: bool | Isolation = ...,
     storage_options: Mapping[str, Any] | None = ...,
     **reader: Any,
 ) -> xr.Dataset: ...
@@ -129,6 +71,7 @@ def open(
     chunks: Chunks = "auto",
     strict: bool | Literal["full"] = True,
     tree: bool = False,
+    untrusted: bool | Isolation = False,
     storage_options: Mapping[str, Any] | None = None,
     **reader: Any,
 ) -> xr.Dataset | xr.DataTree:
@@ -154,6 +97,9 @@ def open(
     tree : bool, default False
         Open all groups of a Zarr store, each checked by its own manifest, or all refinement
         levels of a run, each on its own grid, as nodes of a DataTree.
+    untrusted : bool or Isolation, default False
+        Read in child processes with limits of memory and time, because the file may be made to do
+        harm; :class:`xphys.io.Isolation` sets other limits. Linux only.
     storage_options : mapping, optional
         For the file system of URLs.
     **reader
@@ -173,11 +119,13 @@ def open(
     FileNotFoundError
         If a path does not exist or a pattern matches nothing.
     FormatError
-        If no reader recognises the source, or what it finds is damaged.
+        If no reader recognises the source, or what it finds is damaged; with ``untrusted`` also
+        if a child process crashes, or takes too much time or memory.
     UnknownNameError
         If ``engine`` does not exist.
     SchemaError
-        If ``chunks``, ``strict`` or ``levels`` is invalid, or the format has no tree.
+        If ``chunks``, ``strict``, ``levels`` or ``untrusted`` is invalid, the format has no tree,
+        or the system no limits for ``untrusted``.
 
     Examples
     --------
@@ -195,16 +143,37 @@ def open(
     if levels not in ("common", "tree"):
         raise SchemaError(f"levels must be 'common' or 'tree', got {levels!r}")
     paths = expand(source)
+    tree = tree or levels == "tree"
+    if untrusted:
+        from xphys.io._isolated import open_isolated
+
+        asked = {"engine": engine, "strict": strict, "storage_options": storage_options, **reader}
+        cache = asked.pop("cache", chunks is None)
+        found = open_isolated(paths, untrusted, tree=tree, cache=cache, options=asked)
+        return _in_chunks(found, chunks, paths, {**reader, "untrusted": untrusted})
     options = {"storage_options": storage_options, "cache": chunks is None, **reader}
-    chosen = _recognise(paths, storage_options) if engine is None else _named(engine)
+    root = None
+    if engine is None:
+        chosen, root = _recognise(paths, storage_options)
+    else:
+        chosen = reader_named(engine)
     if chosen.checks:
-        options["strict"] = strict
-    if not tree and levels == "common":
-        ds = chosen.open(paths, **options)
-        return chunked(ds, chunks, _token(paths, ds, reader))
-    if chosen.tree is None:
+        options |= {"strict": strict, "root": root}
+    if tree and chosen.tree is None:
         raise SchemaError(f"{chosen.name} is opened as one Dataset: leave out tree and levels")
-    opened = chosen.tree(paths, **options)
+    opened = (chosen.tree if tree and chosen.tree else chosen.open)(paths, **options)
+    return _in_chunks(opened, chunks, paths, reader)
+
+
+def _in_chunks(
+    opened: xr.Dataset | xr.DataTree,
+    chunks: Chunks,
+    paths: Sequence[str],
+    reader: Mapping[str, Any],
+) -> xr.Dataset | xr.DataTree:
+    """What was opened, in Dask arrays."""
+    if isinstance(opened, xr.Dataset):
+        return chunked(opened, chunks, _token(paths, opened, reader))
     nodes = {}
     for path, node in opened.subtree_with_keys:
         ds = node.to_dataset(inherit=False)
@@ -213,40 +182,48 @@ def open(
     return xr.DataTree.from_dict(nodes, name=opened.name)
 
 
-def _recognise(paths: Sequence[str], storage_options: Mapping[str, Any] | None) -> Reader:
+def _recognise(
+    paths: Sequence[str], storage_options: Mapping[str, Any] | None
+) -> tuple[Reader, Root | None]:
+    """The reader of a source, and the document of a Zarr store if it was read on the way."""
     first = probe(paths[0], storage_options)
+    if first.root is not None:
+        return reader_named("zarr"), first.root
+    if isinstance(first.failure, RemoteError) and "*" not in paths[0]:
+        raise first.failure  # says what the server said
     for reader in READERS:
         if reader.recognise(first):
-            return reader
-    looked = "; ".join(reader.wants for reader in READERS)
+            return reader, first.root
+    known = ", ".join(reader.name for reader in READERS)
     kind = "a folder" if os.path.isdir(paths[0]) else f"first bytes {first.start[:16]!r}"
     if first.failure is not None:
         kind = f"no readable file ({first.failure})"
     raise FormatError(
-        f"{paths[0]}: looked for {looked}; found {kind}: give engine=... or the path of the data"
+        f"{paths[0]}: expected data in a format among {known}; found {kind}: give engine=... or "
+        "the path of the data"
     ) from first.failure
 
 
-def _named(engine: str) -> Reader:
-    for reader in READERS:
-        if reader.name == engine:
-            return reader
-    known = xr.backends.list_engines()
-    if engine not in known:
-        names = sorted({*(reader.name for reader in READERS), *known})
-        raise UnknownNameError(f"expected an engine among {names}, got {engine!r}")
-    return Reader(engine, "", lambda _: True, partial(open_engine, engine=engine))
-
-
 def _token(paths: Sequence[str], ds: xr.Dataset, reader: Mapping[str, Any]) -> str | None:
-    """Equal for equal local files, whose times of change are in the provenance; else none.
+    """Equal for equal sources: local files by their times of change, those of servers by etag or
+    by the manifest of a sealed store, which are in the provenance; None where nothing tells.
 
-    A store at a URL may change behind its name: its tasks must never be taken for older ones.
+    What lies behind a URL may change: its tasks must never be taken for older ones.
     """
-    if any(is_url(path) or not os.path.exists(path) for path in paths):
+    local = [path for path in paths if not is_url(path)]
+    if len(local) < len(paths) and not _identified(ds):
+        return None
+    if any(not os.path.exists(path) for path in local):
         return None
     from dask.base import tokenize
 
-    times = [os.stat(path).st_mtime_ns for path in paths]
-    where = [os.path.abspath(path) for path in paths]
+    times = [os.stat(path).st_mtime_ns for path in local]
+    where = [path if is_url(path) else os.path.abspath(path) for path in paths]
     return str(tokenize(where, times, ds.attrs.get(PROVENANCE), sorted(map(repr, reader.items()))))
+
+
+def _identified(ds: xr.Dataset) -> bool:
+    """Whether the provenance tells one version of what was opened from another."""
+    sources = [step["source"] for step in provenance(ds) if step.get("operation") == "open"]
+    found = sources[-1] if sources else None
+    return isinstance(found, Mapping) and bool({"etag", "manifest_digest", "snapshot"} & set(found))

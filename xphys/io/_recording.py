@@ -62,6 +62,22 @@ class RecordingStore(WrapperStore[Store]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def for_tasks(self) -> RecordingStore:
+        """What the tasks of a write are given: the same, unless the store makes something of it."""
+        return self._over(self._store.for_tasks()) if hasattr(self._store, "for_tasks") else self
+
+    def part(self) -> RecordingStore:
+        """What one task writes to: the same, unless the store puts parts together later."""
+        return self._over(self._store.part()) if hasattr(self._store, "part") else self
+
+    def handed(self) -> Any:
+        """What that task hands over to those that come later, None for most stores."""
+        return self._store.handed() if hasattr(self._store, "handed") else None
+
+    def _over(self, store: Store) -> RecordingStore:
+        journal = Journal(store, self.journal.group, self.journal.run)
+        return type(self)(store, journal, self.layouts, self.describe, self.old)
+
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:

@@ -14,6 +14,7 @@ from zarr.storage import WrapperStore
 
 from xphys.errors import CorruptDataError, FormatError, UnfinishedStoreError
 from xphys.io import _objects as objects
+from xphys.io._journal import PLACE as JOURNAL
 from xphys.io._journal import Journal, Run, read_run
 from xphys.io._layout import Layout
 from xphys.io._manifest import (
@@ -76,6 +77,10 @@ def repair(
         If the manifest itself is damaged, or ``source`` does not give the bytes it records.
     """
     store, path = objects.open_store(url, storage_options), (group or "").strip("/")
+    if source is None and hasattr(store, "abandon"):
+        dropped = store.abandon()
+        if dropped is not None:
+            return rows_dataset([Row("stale", "", key, 0) for key in dropped])
     run = read_run(store, path)
     if source is None:
         if run is None:
@@ -94,6 +99,8 @@ def repair(
                 "is there with xphys.verify(url, seal=True)"
             )
         _Repair(store, path, manifest, source).run(bad)
+        if hasattr(store, "publish"):
+            store.publish(objects.join(path, JOURNAL, "run.json"))
     return rows_dataset(bad)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -22,6 +22,7 @@ def open_zarr_tree(
     *,
     storage_options: Mapping[str, Any] | None = None,
     group: str | None = None,
+    opener: Callable[..., xr.Dataset] = open_zarr,
     **options: Any,
 ) -> xr.DataTree:
     """Open a Zarr group and all groups below it.
@@ -34,6 +35,8 @@ def open_zarr_tree(
         For the file system of a URL.
     group : str, optional
         Root of the tree.
+    opener : callable
+        What opens one group.
     **options
         As for `open_zarr`; each group is opened with them and checked by its own manifest.
 
@@ -48,10 +51,10 @@ def open_zarr_tree(
         If there are several stores, or coordinates of a group do not fit those above it.
     """
     top = (group or "").strip("/")
-    nodes = {"/": open_zarr(paths, storage_options=storage_options, group=top, **options)}
+    nodes = {"/": opener(paths, storage_options=storage_options, group=top, **options)}
     for path in _groups(paths[0], top, storage_options):
         inside = f"{top}/{path}".strip("/")
-        nodes[path] = open_zarr(paths, storage_options=storage_options, group=inside, **options)
+        nodes[path] = opener(paths, storage_options=storage_options, group=inside, **options)
     try:
         return xr.DataTree.from_dict(nodes)
     except ValueError as error:

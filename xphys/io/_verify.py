@@ -16,6 +16,7 @@ from xphys.errors import CorruptDataError, FormatError, UnfinishedStoreError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
 from xphys.io._guard import GuardedStore
+from xphys.io._icechunk import MissingObjectError
 from xphys.io._journal import PLACE as JOURNAL
 from xphys.io._journal import read_run
 from xphys.io._layout import Index, Layout
@@ -88,11 +89,12 @@ def verify(
     >>> set(xphys.verify(path).state.values.tolist())
     {'ok'}
     """
-    store, path = objects.open_store(url, storage_options), (group or "").strip("/")
+    path = (group or "").strip("/")
     if seal:
         from xphys.io._accept import accept
 
-        accept(store, path)
+        accept(objects.open_store(url, storage_options), path)
+    store = objects.open_store(url, storage_options, read_only=True)
     return rows_dataset(inspect_rows(store, path))
 
 
@@ -199,7 +201,11 @@ async def _array_rows(checking: CheckingStore, path: str, layout: Layout) -> lis
     async def one(index: Index) -> Row | None:
         async with gate:
             key = f"{path}/{layout.key(index)}"
-            data = await objects.get(checking._store, objects.join(checking.group, key))
+            try:
+                data = await objects.get(checking._store, objects.join(checking.group, key))
+            except CorruptDataError as error:  # of a store that has an index of its own
+                lost = isinstance(error, MissingObjectError)
+                return Row("missing" if lost else "corrupt", path, key, 0)
             states = [records[layout.number(unit)]["state"] for unit in layout.inner(index)]
             left_out = all(state == EMPTY for state in states)
             if data is None:

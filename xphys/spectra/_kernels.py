@@ -3,119 +3,286 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-__all__ = ["WINDOWS", "isotropic", "shell_count"]
+from xphys.errors import SchemaError
+from xphys.spectra._box import Box, mode_counts, shell_count, shell_index, wavevector, weights
+from xphys.spectra._forms import FORMS
+from xphys.spectra._loops import add_power, add_values
+from xphys.spectra._treatment import Treatment, treat
 
-# A mode on the border of two shells belongs to the upper one, also when the ratio of the
-# periods is known only to rounding.
-_HALF_UP = 0.5 + 1e-9
+__all__ = ["Request", "add_modes", "finish", "isotropic", "plane", "shell_sums"]
+
 # Points transformed at once: enough to hide the cost of a call, little next to a chunk.
 _BLOCK = 65536
+# Frames of so many points are copied: quicker, and little memory.
+_SMALL = 2**19
+Modes = NDArray[np.complexfloating[Any, Any]]
 
 
-def _hann(size: int) -> NDArray[np.float64]:
-    # Points are cell centres: the window vanishes at the outer cell faces.
-    return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+@dataclass(frozen=True)
+class Request:
+    """One quadratic form of a few fields, summed over shells.
 
-
-WINDOWS = {"hann": _hann}
-
-
-def _stretch(lengths: tuple[float, ...]) -> list[float]:
-    return [max(lengths) / length for length in lengths]
-
-
-def shell_count(sizes: tuple[int, ...], lengths: tuple[float, ...]) -> int:
-    """Number of the last shell: that of the corner of the box of wavenumbers."""
-    squares = ((n // 2 * s) ** 2 for n, s in zip(sizes, _stretch(lengths), strict=True))
-    return math.floor(math.sqrt(sum(squares)) + _HALF_UP)
-
-
-@lru_cache(maxsize=4)
-def shell_index(sizes: tuple[int, ...], lengths: tuple[float, ...]) -> NDArray[np.int64]:
-    """Shell of each mode of a real transform (last axis halved), flattened.
-
-    Only the mean mode is in shell 0: dk is the smallest wavenumber of the box, so every other
-    mode has ``|k| >= dk``.
+    Attributes
+    ----------
+    box : Box
+        Transformed axes.
+    treatment : Treatment
+        Preparation of the fields.
+    form : str
+        "power" or a name in `FORMS`.
+    components : tuple of 3 int
+        For vectors: position of the x, y, z component among the fields, -1 for one that is 0.
+    axes : tuple of 3 int
+        Position of the axes x, y, z among the transformed ones, -1 for one that is not there.
+    mean : bool
+        Average over the modes of each shell instead of their sum.
+    strict : bool
+        Values that are not finite are an error; else they give NaN.
+    name : str
+        What the error calls the field.
     """
-    squared = np.zeros(())
-    for position, (n, stretch) in enumerate(zip(sizes, _stretch(lengths), strict=True)):
-        last = position == len(sizes) - 1
-        modes = np.arange(n // 2 + 1) if last else np.minimum(np.arange(n), n - np.arange(n))
-        shape = [1] * len(sizes)
-        shape[position] = modes.size
-        squared = squared + ((modes * stretch) ** 2).reshape(shape)
-    index: NDArray[np.int64] = np.floor(np.sqrt(squared) + _HALF_UP).astype(np.int64).ravel()
-    index.setflags(write=False)
-    return index
+
+    box: Box
+    treatment: Treatment
+    form: str = "power"
+    components: tuple[int, int, int] = (-1, -1, -1)
+    axes: tuple[int, int, int] = (-1, -1, -1)
+    mean: bool = False
+    strict: bool = False
+    name: str = ""
 
 
-def _power(fields: NDArray[Any], window: str | None) -> NDArray[np.float64]:
-    """Squared amplitude of each mode of ``fields`` (field, *axes), conjugates counted in."""
-    single = fields.dtype.kind == "f" and fields.dtype.itemsize <= 4
-    # One memory order, because sums over axes depend on it to the last bit.
-    work: NDArray[np.floating[Any]]
-    work = fields.astype(np.float32 if single else np.float64, order="C")
-    axes = tuple(range(1, work.ndim))
-    # The mean goes first: a large offset would cost the small modes their digits.
-    work = work - work.mean(axis=axes, keepdims=True, dtype=np.float64).astype(work.dtype)
-    weight = 1.0
-    if window is not None:
-        for axis in axes:
-            taper = WINDOWS[window](work.shape[axis])
-            weight *= float(np.mean(taper**2))
-            work = work * taper.astype(work.dtype).reshape((-1,) + (1,) * (work.ndim - 1 - axis))
-    modes = scipy.fft.rfftn(work, axes=axes, norm="forward", overwrite_x=True)
-    power: NDArray[np.float64] = modes.real.astype(np.float64) ** 2
-    power += modes.imag.astype(np.float64) ** 2
-    # Modes strictly between zero and Nyquist on the halved axis also stand for their conjugates.
-    power[..., 1 : (work.shape[-1] + 1) // 2] *= 2.0
-    if window is not None:
-        power /= weight
-    return power.reshape(len(fields), -1)
+def shell_sums(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
+    """Sum of a quadratic form over the modes of each shell.
 
-
-def isotropic(
-    field: NDArray[Any], *, lengths: tuple[float, ...], window: str | None = None
-) -> NDArray[np.float64]:
-    """Density E_n of the variance in shells of width dk, n = 1 ... corner.
-
-    E_n dk = sum of |c_k|^2 over the modes with n = floor(|k|/dk + 1/2), where
-    c_k = N^-1 sum_j f_j exp(-i k x_j), so that sum_n E_n dk is the variance of ``field``.
+    S_n = sum of form(c_k) over the modes with n = floor(|k|/dk + 1/2), where
+    c_k = N^-1 sum_j f_j exp(-i k x_j); with the form "power", sum_n S_n is the variance.
 
     Parameters
     ----------
-    field : ndarray, shape (..., n_1, ..., n_d)
-        Real values; float32 is transformed in float32, all sums are float64.
-    lengths : tuple of d floats
-        Periods of the last d axes; dk = 2 pi / max(lengths).
-    window : {"hann"}, optional
-        Taper along all d axes, its mean square divided out.
+    *fields : ndarray, shape (..., n_1, ..., n_d)
+        Real values; float32 is transformed in float32, all sums are float64. Leading axes
+        broadcast against each other.
+    request : Request
+        What to sum.
 
     Returns
     -------
     ndarray, shape (..., shell_count), float64
         NaN for a field that holds a value that is not finite.
+
+    Raises
+    ------
+    SchemaError
+        If ``request.strict`` and a value is not finite.
+    """
+    box = request.box
+    lead = np.broadcast_shapes(*(f.shape[: f.ndim - len(box.sizes)] for f in fields))
+    sums = np.zeros((math.prod(lead), shell_count(box) + 1))
+    # large frames share a buffer: fresh memory for each would cost as much as its transform
+    modes: list[Modes | None] = [None] * len(fields)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows, parts in _batches(fields, lead, box.sizes):
+            for i, part in enumerate(parts):
+                modes[i] = transform(part, request.treatment, modes[i])
+            add_modes([m for m in modes if m is not None], request, box.whole, sums[rows])
+            if math.prod(box.sizes) <= _SMALL:
+                modes = [None] * len(fields)  # freed before the next ones are made
+    return finish(sums, request).reshape(*lead, shell_count(box))
+
+
+def transform(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None = None) -> Modes:
+    """Coefficients of a real transform over all axes but the first.
+
+    Parameters
+    ----------
+    fields : ndarray, shape (field, *axes)
+        Real values.
+    treatment : Treatment
+        Preparation.
+    buffer : ndarray, optional
+        Modes that are not needed any more; may be overwritten and returned.
+
+    Returns
+    -------
+    ndarray, shape (field, *axes), complex
+        Last axis halved.
+    """
+    # by the size of a frame alone: a frame gets the same bits whatever is in its chunk
+    if treatment.plain and _BLOCK // max(1, math.prod(fields.shape[1:])) <= 1:
+        return _transform_rows(fields, treatment, buffer)
+    work = treat(fields, treatment)
+    axes = tuple(range(1, work.ndim))
+    modes: Modes = scipy.fft.rfftn(work, axes=axes, norm="forward", overwrite_x=True)
+    return modes
+
+
+def _transform_rows(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None) -> Modes:
+    """One frame; a large one without a copy: some rows at a time, then the other axes in place."""
+    single = fields.dtype.kind == "f" and fields.dtype.itemsize <= 4
+    dtype = np.dtype(np.float32 if single else np.float64)
+    rows = fields.reshape(-1, fields.shape[-1])
+    # The mean goes first: a large offset would cost the small modes their digits.
+    mean = dtype.type(0) if treatment.keep_mean else rows.mean(dtype=dtype)
+    axes = tuple(range(1, fields.ndim))
+    if rows.size <= _SMALL:
+        part = np.subtract(fields, mean, dtype=dtype)
+        modes: Modes = scipy.fft.rfftn(part, axes=axes, norm="forward", overwrite_x=True)
+        return modes
+    half = (*fields.shape[:-1], fields.shape[-1] // 2 + 1)
+    fits = buffer is not None and buffer.shape == half
+    modes = buffer if buffer is not None and fits else np.empty(
+        half, np.complex64 if single else np.complex128
+    )  # fmt: skip
+    target = modes.reshape(-1, half[-1])
+    step = max(1, _BLOCK // rows.shape[1])
+    for start in range(0, len(rows), step):
+        part = np.subtract(rows[start : start + step], mean, dtype=dtype)
+        target[start : start + step] = scipy.fft.rfft(part, norm="forward", overwrite_x=True)
+    if len(axes) == 1:
+        return modes
+    result: Modes = scipy.fft.fftn(modes, axes=axes[:-1], norm="forward", overwrite_x=True)
+    return result
+
+
+def add_modes(
+    modes: list[Modes], request: Request, where: tuple[slice, ...], sums: NDArray[np.float64]
+) -> None:
+    """Add the form of modes (field, *axes), a part of a real transform, to ``sums`` in place."""
+    box = request.box
+    index = shell_index(box, where)
+    index = index.reshape(-1, index.shape[-1])
+    weight = weights(box, where[-1])
+    shape = (len(sums), *index.shape)
+    if request.form == "power":
+        add_power(modes[0].reshape(shape), index, weight, sums)
+        return
+    values = form_values(modes, request, where)
+    add_values(np.broadcast_to(values, (len(sums), *values.shape[1:])).reshape(shape),
+               index, weight, sums)  # fmt: skip
+
+
+def form_values(
+    modes: list[Modes], request: Request, where: tuple[slice, ...]
+) -> NDArray[np.float64]:
+    """What each mode adds, shape (field, *axes)."""
+    true = wavevector(request.box, where)
+    zero = np.zeros((1,) * len(true))
+    if max(request.components) >= 0:
+        odd = wavevector(request.box, where, odd=True)
+        derivative = [odd[a] if a >= 0 else zero for a in request.axes]
+        modes = [modes[c] if c >= 0 else zero[None] + 0j for c in request.components]
+    else:
+        derivative = []
+    return FORMS[request.form](modes, derivative, true)
+
+
+def finish(sums: NDArray[np.float64], request: Request) -> NDArray[np.float64]:
+    """Leave the mean mode out, divide by the window's power, look at what is not finite."""
+    result = sums[..., 1:] / request.treatment.power(request.box.sizes)
+    # the mean mode too: it is all there is in a box of one point
+    bad = np.logical_not(np.isfinite(sums).all(axis=-1, keepdims=True))[..., 0]
+    _refuse(bad, request)
+    result[bad] = np.nan
+    if request.mean:
+        counts = mode_counts(request.box)
+        result = np.divide(result, counts, out=np.zeros_like(result), where=counts > 0)
+    return result
+
+
+def _refuse(bad: NDArray[np.bool_], request: Request) -> None:
+    if request.strict and bad.any():
+        raise SchemaError(
+            f"{request.name or 'the field'} holds values that are not finite: fill them, or pass "
+            'nan="propagate", which makes the spectrum of such a field NaN'
+        )
+
+
+def _batches(
+    fields: tuple[NDArray[Any], ...], lead: tuple[int, ...], sizes: tuple[int, ...]
+) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
+    """Frames that are transformed together: one, or as many small ones as make a block."""
+    wide = [np.broadcast_to(f, (*lead, *sizes)) for f in fields]
+    step = _BLOCK // max(1, math.prod(sizes))
+    if step <= 1:
+        for row, place in enumerate(np.ndindex(*lead)):
+            yield slice(row, row + 1), [f[place][None] for f in wide]
+        return
+    flat = [f.reshape(-1, *sizes) for f in wide]
+    for start in range(0, math.prod(lead), step):
+        rows = slice(start, min(start + step, math.prod(lead)))
+        yield rows, [f[rows] for f in flat]
+
+
+def plane(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
+    """Form of each mode over the whole plane of wavenumbers, from negative to positive ones.
+
+    Parameters
+    ----------
+    *fields : ndarray, shape (..., n_1, ..., n_d)
+        Real values.
+    request : Request
+        Form "power", "cospectrum" or "quadrature".
+
+    Returns
+    -------
+    ndarray, shape (..., n_1, ..., n_d), float64
+        The sum over all modes is the variance (covariance); the mean mode is 0.
+    """
+    box = request.box
+    ndim = len(box.sizes)
+    lead = np.broadcast_shapes(*(f.shape[: f.ndim - ndim] for f in fields))
+    result = np.empty((math.prod(lead), *box.sizes))
+    axes = tuple(range(1, ndim + 1))
+    pair = request.form if request.form != "power" else "cospectrum"
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows, parts in _batches(fields, lead, box.sizes):
+            modes = [transform(part, request.treatment) for part in parts]
+            values = FORMS[pair]([modes[0], modes[-1]], [], [])
+            # the other half: the conjugate of the mode with the opposite wavevector
+            rest = values[..., 1 : (box.sizes[-1] + 1) // 2][..., ::-1]
+            for axis in axes[:-1]:
+                rest = np.roll(np.flip(rest, axis), 1, axis)
+            sign = -1.0 if pair == "quadrature" else 1.0
+            full = np.concatenate([values, sign * rest], axis=-1)
+            result[rows] = np.fft.fftshift(full, axes=axes)
+    result /= request.treatment.power(box.sizes)
+    flat = result.reshape(len(result), math.prod(box.sizes))
+    bad = np.logical_not(np.isfinite(flat).all(axis=-1, keepdims=True))[..., 0]
+    _refuse(bad, request)
+    flat[bad] = np.nan
+    mean: Any = (slice(None), *(n // 2 for n in box.sizes))
+    result[mean] *= 0.0  # NaN stays NaN
+    return result.reshape(*lead, *box.sizes)
+
+
+def isotropic(field: NDArray[Any], *, lengths: tuple[float, ...]) -> NDArray[np.float64]:
+    """Density E_n of the variance in shells of width dk, n = 1 ... corner, without a window.
+
+    Parameters
+    ----------
+    field : ndarray, shape (..., n_1, ..., n_d)
+        Real values.
+    lengths : tuple of d floats
+        Periods of the last d axes; dk = 2 pi / max(lengths).
+
+    Returns
+    -------
+    ndarray, shape (..., shell_count), float64
+        ``sum_n E_n dk`` is the variance of ``field``.
     """
     ndim = len(lengths)
-    lead, sizes = field.shape[:-ndim], field.shape[-ndim:]
-    fields = field.reshape(math.prod(lead), *sizes)
-    bins = shell_count(sizes, lengths) + 1
-    index = shell_index(sizes, lengths)
-    step = max(1, _BLOCK // max(1, math.prod(sizes)))
-    energy = np.empty((len(fields), bins))
-    with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, len(fields), step):
-            power = _power(fields[start : start + step], window)
-            rows = len(power)
-            flat = index if rows == 1 else (index + bins * np.arange(rows)[:, None]).ravel()
-            sums = np.bincount(flat, weights=power.ravel(), minlength=rows * bins)
-            energy[start : start + rows] = sums.reshape(rows, bins)
-    density: NDArray[np.float64] = energy[:, 1:] * (max(lengths) / (2 * np.pi))
-    return density.reshape(*lead, bins - 1)
+    box = Box(field.shape[-ndim:], lengths)
+    nothing = Treatment((None,) * ndim, (False,) * ndim)
+    density: NDArray[np.float64] = shell_sums(field, request=Request(box, nothing)) * (
+        1.0 / box.step
+    )
+    return density

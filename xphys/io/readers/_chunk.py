@@ -14,6 +14,7 @@ from xphys.errors import SchemaError
 __all__ = ["chunked"]
 
 _TARGET = 64 * 2**20  # bytes
+_FEW = 8  # tasks
 Chunks = str | Mapping[Any, int] | None
 
 
@@ -51,18 +52,20 @@ def chunked(ds: xr.Dataset, chunks: Chunks, token: str | None = None) -> xr.Data
         return ds
     sizes = _auto(ds, names) if isinstance(chunks, str) else dict(chunks)
     stamp = token or uuid.uuid4().hex
-    made = {
-        name: ds.variables[name].chunk(
-            _for_variable(ds.variables[name], sizes),
-            name=f"open-{name}-{stamp}",
-            inline_array=True,
-        )
-        for name in names
-    }
     new = ds.copy()
-    for name, variable in made.items():
-        new[name] = variable
+    for name in names:
+        new[name] = _lazily(ds.variables[name], sizes, f"open-{name}-{stamp}")
     return new
+
+
+def _lazily(variable: xr.Variable, sizes: Mapping[Any, int], name: str) -> xr.Variable:
+    wanted = _for_variable(variable, sizes)
+    # In many tasks the source is one object that all refer to: that of a run knows all its files,
+    # and travels to each worker once. In a few tasks it would be one task more.
+    made = variable.chunk(wanted, name=name, inline_array=False)
+    if math.prod(map(len, made.chunksizes.values())) > _FEW:
+        return made
+    return variable.chunk(wanted, name=name, inline_array=True)
 
 
 def _wants_dask(ds: xr.Dataset, name: Hashable, variable: xr.Variable) -> bool:

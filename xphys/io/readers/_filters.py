@@ -37,6 +37,8 @@ def _unshuffle(data: bytes, size: int, values: tuple[int, ...]) -> bytes:
 def _checked(data: bytes, size: int, values: tuple[int, ...]) -> bytes:
     from numcodecs.fletcher32 import Fletcher32
 
+    if len(data) <= 4:
+        raise ValueError(f"{len(data)} bytes with a checksum of four")
     return bytes(Fletcher32().decode(data))
 
 

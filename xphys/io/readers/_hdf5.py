@@ -6,8 +6,9 @@ more bytes than a chunk has; nothing outside the file is followed.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,24 +17,37 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.core import indexing
 
 from xphys._storage import is_url, open_binary
-from xphys.errors import CorruptDataError, FormatError
+from xphys.errors import CorruptDataError, FormatError, RemoteError
 from xphys.io.readers._filters import FILTERS, decode_chunk
 
 __all__ = ["HDF5Array", "HDF5File", "close_files", "text"]
 
 _LARGEST_CHUNK = 2**31  # bytes
 _LARGEST_SMALL = 2**26  # bytes of what is read whole when a file is opened
+_MANY = 1000  # chunks, from which on those never written are worth being left out
+_RATIO = 1100  # deflate makes at most about 1030 bytes out of one
 _PLAIN = "fiucb"
 
 
-def _open(path: str, options: tuple[tuple[str, Any], ...], mode: str = "r") -> Any:
+class _Options(dict[str, Any]):
+    """Options of a file system, nested ones too, in the key of the cache of open files."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(sorted(self.items())))
+
+
+def _open(path: str, options: Mapping[str, Any], mode: str = "r") -> Any:
     import h5py
 
     # the cache of chunks is of no use: they are decoded here
     settings: dict[str, Any] = {"mode": mode, "rdcc_nbytes": 0}
     if is_url(path):
-        return h5py.File(open_binary(path, dict(options)), **settings)
-    return h5py.File(path, locking=False, **settings)
+        return h5py.File(open_binary(path, options), **settings)
+    try:
+        # as everybody opens files: HDF5 refuses one that is open in another way in this process
+        return h5py.File(path, **settings)
+    except BlockingIOError:
+        return h5py.File(path, locking=False, **settings)  # a file system that has no locks
 
 
 class HDF5File:
@@ -50,7 +64,7 @@ class HDF5File:
     def __init__(self, path: str, storage_options: Mapping[str, Any] | None = None):
         self.path = path
         self.storage_options = dict(storage_options or {})
-        options = tuple(sorted((storage_options or {}).items()))
+        options = _Options(storage_options or {})
         self._manager = CachingFileManager(_open, path, options, mode="r", lock=False)
 
     @contextmanager
@@ -59,7 +73,7 @@ class HDF5File:
         try:
             with self._manager.acquire_context(needs_lock=True) as file:
                 yield file
-        except (FormatError, FileNotFoundError, PermissionError):
+        except (FormatError, FileNotFoundError, PermissionError, RemoteError):
             raise
         except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -111,10 +125,7 @@ class HDF5File:
         import h5py
 
         with self.opened() as file:
-            held: Any = file
-            for part in group.strip("/").split("/") if group.strip("/") else ():
-                link = held.get(part, getlink=True) if isinstance(held, h5py.Group) else None
-                held = held[part] if isinstance(link, h5py.HardLink) else None
+            held = _inside(file, group)
             if not isinstance(held, h5py.Group):
                 raise FormatError(f"{self.path}: expected a group {group!r}, there is none")
             found = {}
@@ -137,9 +148,12 @@ class HDF5File:
         return np.asarray(HDF5Array(self, name)._read((slice(None),) * dataset.ndim))
 
     def attributes(self, name: str = "/") -> dict[str, Any]:
-        """Attributes of a group or dataset as text, numbers and small arrays; no references."""
+        """Attributes of a group or dataset as text, numbers and small arrays; no references.
+
+        Empty where this file has nothing of that name: links to elsewhere are not followed.
+        """
         with self.opened() as file:
-            held = file if name == "/" else file.get(name)
+            held = _inside(file, name)
             if held is None:
                 return {}
             found: dict[str, Any] = {}
@@ -150,6 +164,19 @@ class HDF5File:
                 if _is_plain(kind.dtype):
                     found[key] = text(held.attrs[key])
             return found
+
+
+def _inside(file: Any, name: str) -> Any:
+    """A group or dataset of this file; None if there is none, or a link to elsewhere on the way."""
+    import h5py
+
+    held: Any = file
+    for part in name.strip("/").split("/") if name.strip("/") else ():
+        link = held.get(part, getlink=True) if isinstance(held, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            return None
+        held = held[part]
+    return held
 
 
 def close_files(files: Sequence[HDF5File]) -> None:
@@ -255,11 +282,15 @@ class HDF5Array(BackendArray):
                 out[...] = _by_h5py(dataset, wanted)
                 return
             chunks, stored, fill = dataset.chunks, dataset.dtype, dataset.fillvalue
-        for corner, into, take in _touched(wanted, chunks):
+            along = [_touched(w, n) for w, n in zip(wanted, chunks, strict=True)]
+            corners = _corners(along, dataset.id)
+        out[...] = fill
+        for corner in corners:
             raw, mask = self._stored(corner, math.prod(chunks) * stored.itemsize, bool(filters))
             if raw is None:
-                out[into] = fill
                 continue
+            parts = [found[n] for found, n in zip(along, corner, strict=True)]
+            into, take = (np.ix_(*every) for every in zip(*parts, strict=True))
             where = f"{self.file.path}: chunk {corner} of {self.name!r}"
             data = decode_chunk(raw, filters, mask, chunks, stored, where)
             out[into] = data[take]
@@ -270,11 +301,15 @@ class HDF5Array(BackendArray):
         """Bytes of a chunk as they lie in the file; None for a chunk never written."""
         with self.file.opened() as opened:
             held = self.file.dataset(opened, self.name).id
+            file_size = opened.id.get_filesize()
             info = held.get_chunk_info_by_coord(corner)
             if info.byte_offset is None:
                 return None, 0
             # without filters HDF5 makes room for the nominal size and reads the stated one
-            if info.size > size + size // 8 + 4096 or (not filtered and info.size != size):
+            beyond = info.byte_offset + info.size > file_size
+            small = filtered and size > info.size * _RATIO + 4096
+            large = info.size > size + size // 8 + 4096 or (not filtered and info.size != size)
+            if beyond or small or large:
                 raise CorruptDataError(
                     f"{self.file.path}: chunk {corner} of {self.name!r} takes {info.size:,} bytes "
                     f"for {size:,} bytes of values: the file is damaged"
@@ -296,23 +331,23 @@ def _by_h5py(dataset: Any, wanted: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(dataset[box][np.ix_(*steps)])
 
 
-def _touched(
-    wanted: Sequence[np.ndarray], chunks: Sequence[int]
-) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
-    """Corner of each chunk with wanted cells, their places in the result, and in the chunk."""
-    along = []
-    for positions, size in zip(wanted, chunks, strict=True):
-        numbers = positions // size
-        along.append(
-            [
-                (int(n) * size, np.flatnonzero(numbers == n), positions[numbers == n] - n * size)
-                for n in np.unique(numbers)
-            ]
-        )
-    for index in np.ndindex(*(len(found) for found in along)):
-        parts = [found[i] for found, i in zip(along, index, strict=True)]
-        yield (
-            tuple(corner for corner, _, _ in parts),
-            np.ix_(*(places for _, places, _ in parts)),
-            np.ix_(*(cells for _, _, cells in parts)),
-        )
+def _touched(positions: np.ndarray, size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Along an axis: first cell of each chunk with wanted cells, their places in the result, and
+    in the chunk."""
+    numbers = positions // size
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    pieces = np.split(order, starts[1:])
+    return {
+        int(n) * size: (places, positions[places] - n * size)
+        for n, places in zip(found, pieces, strict=True)
+    }
+
+
+def _corners(along: Sequence[Mapping[int, Any]], held: Any) -> Iterable[tuple[int, ...]]:
+    """First cell of each chunk to look at: where more are wanted than were ever written, those."""
+    if math.prod(map(len, along)) <= max(held.get_num_chunks(), _MANY):
+        return itertools.product(*along)
+    written: list[tuple[int, ...]] = []
+    held.chunk_iter(lambda info: written.append(tuple(map(int, info.chunk_offset))))
+    return [c for c in written if all(n in found for n, found in zip(c, along, strict=True))]

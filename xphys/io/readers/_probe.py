@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from xphys._storage import is_url, open_binary
+from xphys.errors import RemoteError
+from xphys.io._icechunk import is_icechunk
+from xphys.io.readers._shared import Root, root_document
 
 __all__ = ["Probe", "probe"]
 
@@ -32,18 +36,23 @@ class Probe:
         For the file system of a URL.
     failure : OSError or None
         Why the start of a URL could not be read.
+    root : (str, bytes) or None
+        Name and content of the document that makes a URL a Zarr store, where that was asked for
+        first.
     """
 
     path: str
     start: bytes
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     failure: OSError | None = None
+    root: Root | None = None
 
     @cached_property
     def layout(self) -> frozenset[str]:
         """What an HDF5 file holds down to two levels: "group/", "group/dataset", "@attribute".
 
-        Empty for anything else; a file that cannot be read has the layout of nothing.
+        Links to elsewhere are left out. Empty for anything else; a file that cannot be read has
+        the layout of nothing.
         """
         return _layout(self.path, self.storage_options) if self.is_hdf5 else _NOTHING
 
@@ -74,16 +83,22 @@ def _layout(path: str, options: Mapping[str, Any]) -> frozenset[str]:
     try:
         with file.opened() as root:
             found = {f"@{name}" for name in root.attrs}
-            for name in root:
-                held = root.get(name, getclass=True).__name__
-                found.add(f"{name}/" if held == "Group" else name)
-                if held == "Group":
+            for name, held in file.members().items():
+                found.add(f"{name}/" if held == "group" else name)
+                if held == "group":
                     found.update(f"{name}/{inner}" for inner in root[name])
             return frozenset(found)
     except FormatError:
         return _NOTHING
     finally:
         file.close()
+
+
+def _may_be_zarr(url: str) -> bool:
+    """Whether a URL is asked for a Zarr store before it is asked for a file: by its name."""
+    inside = url.partition("://")[2].rstrip("/").partition("/")[2]
+    suffix = os.path.splitext(inside.rpartition("/")[2])[1]
+    return is_url(url) and "*" not in url and suffix in ("", ".zarr")
 
 
 def probe(path: str, storage_options: Mapping[str, Any] | None = None) -> Probe:
@@ -102,12 +117,19 @@ def probe(path: str, storage_options: Mapping[str, Any] | None = None) -> Probe:
         What the recognisers of all readers share, so that a URL is asked once.
     """
     options = dict(storage_options or {})
-    if not is_url(path) and not os.path.isfile(path):
+    if is_icechunk(path) or (not is_url(path) and not os.path.isfile(path)):
         return Probe(path, b"", options)
+    asked = _may_be_zarr(path)
     try:
+        if asked and (root := root_document(path, options)) is not None:
+            return Probe(path, b"", options, root=root)
         with open_binary(path, options) as file:
             return Probe(path, file.read(_LENGTH), options)
     except OSError as error:
         if not is_url(path):
             raise
+        refused = isinstance(error, RemoteError) and error.status in (401, 403)
+        if refused and not asked and "*" not in path:  # as web servers do with folders
+            with suppress(RemoteError):
+                return Probe(path, b"", options, error, root_document(path, options))
         return Probe(path, b"", options, error)

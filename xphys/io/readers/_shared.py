@@ -9,32 +9,48 @@ from typing import Any
 import xarray as xr
 
 from xphys._storage import is_url, open_binary
+from xphys.errors import RemoteError
 from xphys.io._limits import LARGEST_DOCUMENT
 from xphys.schema import normalize as to_model
 from xphys.schema import record
 
-__all__ = ["ROOTS", "Options", "finish", "root_document", "simulation_time"]
+__all__ = ["ROOTS", "Options", "Root", "finish", "root_document", "simulation_time"]
 
 ROOTS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
 Options = Mapping[str, Any] | None
+Root = tuple[str, bytes]
 
 
-def root_document(path: str, storage_options: Options) -> tuple[str, bytes] | None:
+def root_document(path: str, storage_options: Options) -> Root | None:
     """Name and content of the metadata document that makes a folder a Zarr store."""
     if is_url(path):
-        import fsspec
-
-        system, place = fsspec.core.url_to_fs(path, **dict(storage_options or {}))
-        for name in ROOTS:
-            inside = f"{place.rstrip('/')}/{name}"
-            if system.exists(inside):
-                return name, bytes(system.cat_file(inside))
-        return None
+        return _root_behind(path, storage_options)
     for name in ROOTS:
         inside = os.path.join(path, name)
         if os.path.isfile(inside):
             with open_binary(inside) as file:
                 return name, file.read(min(os.path.getsize(inside), LARGEST_DOCUMENT + 1))
+    return None
+
+
+def _root_behind(url: str, storage_options: Options) -> Root | None:
+    # zarr is slow to import and needed for URLs only
+    from xphys.io import _objects as objects
+
+    store = objects.open_store(url, storage_options, read_only=True)
+    refused: RemoteError | None = None
+    for name in ROOTS:
+        try:
+            data = objects.read(store, name)
+        except RemoteError as error:
+            # who may not list a bucket is refused what is not there
+            if error.status not in (401, 403):
+                raise
+            refused, data = refused or error, None
+        if data is not None:
+            return name, data
+    if refused is not None:
+        raise refused
     return None
 
 

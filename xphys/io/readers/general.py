@@ -8,7 +8,9 @@ from typing import Any
 import xarray as xr
 
 from xphys._storage import is_url, open_binary
+from xphys.io._netcdf import MARK, restore
 from xphys.io.readers._probe import Probe, probe
+from xphys.io.readers._reported import reported, reporting
 from xphys.io.readers._shared import Options, finish, root_document, simulation_time
 from xphys.io.readers._source import source_identity
 
@@ -27,14 +29,14 @@ def is_zarr(probe: Probe) -> bool:
     """True if the folder or URL holds the metadata of a Zarr group or array."""
     if probe.start.startswith((*_CLASSIC, _HDF5)) or "*" in probe.path:
         return False
-    return root_document(probe.path, probe.storage_options) is not None
+    return (probe.root or root_document(probe.path, probe.storage_options)) is not None
 
 
 def open_netcdf(
     paths: Sequence[str],
     *,
     storage_options: Options = None,
-    normalize: bool = True,
+    normalize: bool | None = None,
     cache: bool = False,
     **options: Any,
 ) -> xr.Dataset:
@@ -46,8 +48,8 @@ def open_netcdf(
         Local files or URLs.
     storage_options : mapping, optional
         For the file system of URLs.
-    normalize : bool
-        Bring names and dims into the data model.
+    normalize : bool, optional
+        Bring names and dims into the data model; by default unless `to_netcdf` wrote the file.
     cache : bool
         Keep what was read in memory; only of use without Dask.
     **options
@@ -73,32 +75,41 @@ def open_engine(
     *,
     engine: str | None,
     storage_options: Options = None,
-    normalize: bool = True,
+    normalize: bool | None = None,
     cache: bool = False,
     **options: Any,
 ) -> xr.Dataset:
     """Open files with any engine that xarray knows; parameters as in :func:`open_netcdf`."""
     settings = {"decode_timedelta": simulation_time(), **options}
-    if len(paths) == 1:
-        path = paths[0]
-        target, engine_used = _target(path, storage_options, engine)
-        ds = xr.open_dataset(target, engine=engine_used, chunks=None, cache=cache, **settings)
-    else:
-        path = paths[0]
-        ds = xr.open_mfdataset(
-            [open_binary(p, storage_options) if is_url(p) else p for p in paths],
-            engine=engine,
-            chunks={},
-            **{
-                "combine": "by_coords",
-                "data_vars": "minimal",
-                "coords": "minimal",
-                "compat": "equals",
-                "join": "exact",
-                **settings,
-            },
-        )
-    return finish(ds, engine or "netcdf", source_identity(paths), normalize, path)
+    path = paths[0]
+    with reporting(path):
+        if len(paths) == 1:
+            target, engine_used = _target(path, storage_options, engine)
+            ds = xr.open_dataset(target, engine=engine_used, chunks=None, cache=False, **settings)
+            if MARK in ds.attrs:  # what xphys wrote keeps its names, types and attributes
+                ds.close()
+                raw = {**settings, "decode_times": False, "mask_and_scale": False}
+                raw["decode_timedelta"] = False
+                target, _ = _target(path, storage_options, engine)
+                ds = xr.open_dataset(target, engine=engine_used, chunks=None, cache=False, **raw)
+                ds, normalize = restore(ds, path), bool(normalize)
+            ds = reported(ds, path, cache)
+        else:
+            ds = xr.open_mfdataset(
+                [open_binary(p, storage_options) if is_url(p) else p for p in paths],
+                engine=engine,
+                chunks={},
+                **{
+                    "combine": "by_coords",
+                    "data_vars": "minimal",
+                    "coords": "minimal",
+                    "compat": "equals",
+                    "join": "exact",
+                    **settings,
+                },
+            )
+    bring = normalize is not False
+    return finish(ds, engine or "netcdf", source_identity(paths, storage_options), bring, path)
 
 
 def _target(path: str, storage_options: Options, engine: str | None) -> tuple[Any, Any]:

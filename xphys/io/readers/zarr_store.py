@@ -9,14 +9,23 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from xphys.errors import FormatError, XphysError
+from xphys._storage import is_url, name_of
+from xphys.errors import FormatError, UnfinishedStoreError, XphysError
 from xphys.io._guard import GuardedStore, read_document
 from xphys.io._limits import LARGEST_DOCUMENT
 from xphys.io._manifest import MARK
 from xphys.io._objects import open_store
 from xphys.io._strict import checked
-from xphys.io.readers._shared import ROOTS, Options, finish, root_document, simulation_time
-from xphys.io.readers._source import source_identity
+from xphys.io._url_store import KnownStore, UrlStore
+from xphys.io.readers._reported import reported
+from xphys.io.readers._shared import (
+    ROOTS,
+    Options,
+    Root,
+    finish,
+    root_document,
+    simulation_time,
+)
 from xphys.schema import VERIFIED
 
 __all__ = ["open_zarr"]
@@ -29,6 +38,7 @@ def open_zarr(
     normalize: bool | None = None,
     cache: bool = False,
     strict: bool | Literal["full"] = True,
+    root: Root | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Open one Zarr group, version 2 or 3, consolidated or not.
@@ -46,6 +56,8 @@ def open_zarr(
         Keep what was read in memory; only of use without Dask.
     strict : bool or "full"
         How a group with a manifest is checked, see `xphys.open`.
+    root : (str, bytes), optional
+        Name and content of the metadata document of the store, if that was read before.
     **options
         Passed to ``xarray.open_dataset(engine="zarr")``, e.g. ``group``.
 
@@ -62,14 +74,47 @@ def open_zarr(
     """
     if len(paths) != 1:
         raise FormatError(f"expected one Zarr store, got {len(paths)}: open them one by one")
-    path = paths[0]
-    place = f"{path.rstrip('/')}/{options.get('group') or ''}".rstrip("/")
-    root = root_document(place, storage_options)
-    if root is None:
-        raise FormatError(f"{place}: expected one of {', '.join(ROOTS)}, found none")
+    path = paths[0].rstrip("/")
+    place = f"{path}/{options.pop('group', None) or ''}".rstrip("/")
+    if place != path:
+        root = None
+    repeats = UrlStore.repeats if is_url(place) else 0
+    for left in range(repeats, -1, -1):
+        if root is None:
+            root = root_document(place, storage_options)
+        if root is None:
+            raise FormatError(f"{place}: expected one of {', '.join(ROOTS)}, found none")
+        try:
+            ds, source = _opened(place, root, storage_options, strict, {"cache": cache, **options})
+        except UnfinishedStoreError:
+            raise
+        except FormatError:  # of a server: bytes may have been lost on the way
+            if not left:
+                raise
+            root = None
+        else:
+            break
+    source = {"name": name_of(path), **source}
+    marked = ds.attrs.pop(MARK, None) is not None
+    bring = not marked if normalize is None else normalize
+    ds = finish(ds, "zarr", source, bring, paths[0])
+    ds.encoding[VERIFIED] = "manifest_digest" in source
+    return ds
+
+
+def _opened(
+    place: str,
+    root: Root,
+    storage_options: Options,
+    strict: bool | Literal["full"],
+    options: dict[str, Any],
+) -> tuple[xr.Dataset, dict[str, str]]:
+    """A group as xarray opens it, and the digests that identify it."""
     name, content = root
     # the group is opened as a store of its own: then its own document is the one that counts
     store = open_store(place, storage_options, read_only=True)
+    if is_url(place):
+        store = KnownStore(store, {name: content})
     try:
         document = read_document(f"{place}/{name}", content)
     except FormatError:
@@ -79,25 +124,26 @@ def open_zarr(
         raise
     if name == ".zarray" or document.get("node_type") == "array":
         raise FormatError(
-            f"{path}: expected a Zarr group, found a single array: open the group that holds it"
+            f"{place}: expected a Zarr group, found a single array: open the group that holds it"
         )
     checking = checked(store, "", strict)
     guarded: Any = GuardedStore(store if checking is None else checking)
+    cache = options.pop("cache", False)
     settings = {
         "decode_timedelta": simulation_time(),
+        "zarr_format": 3 if name == "zarr.json" else 2,  # the other one would be looked for too
         "consolidated": name == ".zmetadata" or bool(document.get("consolidated_metadata")),
-        **{k: v for k, v in options.items() if k != "group"},
+        **options,
     }
     try:
-        ds = xr.open_dataset(guarded, engine="zarr", chunks=None, cache=cache, **settings)
+        ds = xr.open_dataset(guarded, engine="zarr", chunks=None, **settings, cache=False)
     except XphysError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise FormatError(f"{place}: cannot be opened as a Zarr group: {error}") from error
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    source = {**source_identity([path.rstrip("/")]), "metadata_digest": digest}
-    marked = ds.attrs.pop(MARK, None) is not None
-    bring = not marked if normalize is None else normalize
-    ds = finish(ds, "zarr", source, bring, path)
-    ds.encoding[VERIFIED] = checking is not None
-    return ds
+    source = {"metadata_digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
+    if checking is not None:
+        source["manifest_digest"] = checking.manifest.root
+    return reported(ds, place, cache), source

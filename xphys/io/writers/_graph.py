@@ -59,7 +59,7 @@ def build(
     """
     token = tokenize(plan.run.identity, plan.group)
     tasks = write_tasks(
-        plan.group, plan.layouts, target, writes, payloads, trusted, f"store-{token}"
+        plan.group, plan.layouts, target.for_tasks(), writes, payloads, trusted, f"store-{token}"
     )
     last = _put_in_order(tasks, f"store-{token}", writes)
     final = f"seal-{token}"
@@ -72,8 +72,8 @@ def _put_in_order(tasks: dict[Any, Any], name: str, writes: list[Write]) -> list
 
     Where the blocks of the source do not fall on stored chunks, Dask would go through the data
     several times, each time for the chunks that need as many blocks as each other, and keep what
-    they share with the next: memory would grow with the data. The links do nothing, but Dask
-    follows the chain: through the data once, all variables side by side.
+    they share with the next: memory would grow with the data. The links do next to nothing, but
+    Dask follows the chain: through the data once, all variables side by side.
     """
 
     def progress(key: Any) -> tuple[Any, ...]:
@@ -92,8 +92,10 @@ def _put_in_order(tasks: dict[Any, Any], name: str, writes: list[Write]) -> list
     return last
 
 
-def _done(*_: object) -> None:
-    """Runs when what it waits for is done."""
+def _done(*handed: Any) -> Any:
+    """Runs when what it waits for is done; puts together what that hands over."""
+    first, *others = [part for part in handed if part is not None] or [None]
+    return None if first is None else first.join(others)
 
 
 def write_tasks(
@@ -165,8 +167,16 @@ def _values_task(group: str, target: Store, write: Write) -> Any:
     return make
 
 
-def _store_values(values: Any, array: Any, where: tuple[slice, ...]) -> None:
+def _store_values(values: Any, array: Any, where: tuple[slice, ...]) -> Any:
+    target = array.store
+    if not isinstance(target, RecordingStore):
+        array[where] = values
+        return None
+    own = target.part()
+    if own is not target:
+        array = zarr.open_array(own, path=array.path, mode="r+")
     array[where] = values
+    return own.handed()
 
 
 def _payload_task(
@@ -188,8 +198,10 @@ def _payload_task(
     return make
 
 
-def _store_bytes(data: bytes, target: Store, key: str) -> None:
-    objects.write(target, key, data)
+def _store_bytes(data: bytes, target: Store, key: str) -> Any:
+    own = target.part() if isinstance(target, RecordingStore) else target
+    objects.write(own, key, data)
+    return own.handed() if isinstance(own, RecordingStore) else None
 
 
 def names_of(writes: list[Write], payloads: dict[str, DecodeLayer]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from xphys.errors import StoreConflictError, UnfinishedStoreError
 from xphys.io import _objects as objects
+from xphys.io._checking import CheckingStore
 from xphys.io._journal import BeforeStore
 from xphys.io._layout import Layout
 from xphys.io._manifest import (
@@ -33,25 +34,30 @@ __all__ = ["PEAK", "RMS", "consolidated", "measured", "publish", "seal"]
 
 _BARE: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
+# Bytes of coordinates that are kept in the manifest too, of all together.
+_INLINE = 2**16
+
 #: Attributes of a variable that was written as a payload: measured errors, in its units.
 RMS, PEAK = "compression_rms_error", "compression_max_error"
 
 
-def seal(plan: Plan, *_: object) -> None:
+def seal(plan: Plan, *handed: object) -> None:
     """Make a written group trustworthy: records to the manifest, journal removed.
 
     Parameters
     ----------
     plan : Plan
         Of the write.
-    *_
-        Results of the tasks that must have run before.
+    *handed
+        What the tasks that must have run before hand over, see `RecordingStore.handed`.
 
     Raises
     ------
     UnfinishedStoreError
         If a chunk has no record.
     """
+    if hasattr(plan.store, "take_up"):
+        plan.store.take_up(*handed)
     objects.wait(plan.journal.check())
     if plan.contested:
         objects.wait(_require_own(plan))
@@ -65,6 +71,8 @@ def seal(plan: Plan, *_: object) -> None:
     objects.wait(publish(plan, documents, records))
     if not plan.hold:
         plan.journal.end()
+    elif hasattr(plan.store, "checkpoint"):
+        plan.store.checkpoint()
 
 
 async def _require_own(plan: Plan) -> None:
@@ -167,14 +175,15 @@ async def publish(
         manifest.layouts[path] = plan.layouts[path]
         data = pack_records(np.asarray(table, RECORD))
         manifest.tables[path] = digest(data)
-        written[records_key(path)] = data
         written[objects.join(PLACE, path, "zarr.json")] = records_document(table.size)
+        written[records_key(path)] = data
     for path in {p.rpartition("/")[0] for p in records} - {""}:
         written.setdefault(objects.join(PLACE, path, "zarr.json"), document_bytes(_BARE))
     written["_xphys/zarr.json"] = document_bytes(_BARE)
     manifest.documents = {
         key: digest(data) for key, data in sorted(written.items()) if key.endswith("zarr.json")
     }
+    manifest.inline = await _inline(plan, manifest, documents, records)
     written[objects.join(PLACE, "zarr.json")] = manifest.document()
     root = documents["zarr.json"]
     now = await objects.get(plan.store, objects.join(plan.group, "zarr.json"))
@@ -187,6 +196,30 @@ async def publish(
             await plan.journal.keep(key)
         await objects.put(plan.store, objects.join(plan.group, key), data)
     await _tell_above(plan, root, nodes)
+
+
+async def _inline(
+    plan: Plan,
+    manifest: Manifest,
+    documents: dict[str, dict[str, Any]],
+    records: dict[str, np.ndarray],
+) -> dict[str, bytes]:
+    """Objects of small coordinates, which xarray reads whenever the group is opened."""
+    checking = CheckingStore(plan.store, plan.group, manifest)
+    found: dict[str, bytes] = {}
+    left = _INLINE
+    for path, layout in sorted(plan.layouts.items()):
+        size = int(records[path]["length"].sum())
+        if documents[f"{path}/zarr.json"].get("dimension_names") != [path] or size > left:
+            continue
+        for index in layout.objects():
+            inside = f"{path}/{layout.key(index)}"
+            data = await objects.get(plan.store, objects.join(plan.group, inside))
+            if data is not None:
+                checking.check_object(inside, path, index, data, records[path])
+                found[inside] = data
+                left -= len(data)
+    return found
 
 
 async def _tell_above(plan: Plan, root: dict[str, Any], nodes: dict[str, Any]) -> None:

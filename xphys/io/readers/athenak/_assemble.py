@@ -11,8 +11,8 @@ import xarray as xr
 
 from xphys._storage import Source
 from xphys.errors import FormatError
+from xphys.io.readers._block_arrays import BlockArray, Grid, kept_axes, lazy
 from xphys.io.readers._source import source_identity
-from xphys.io.readers.athenak._arrays import BlockArray, Grid, lazy
 from xphys.io.readers.athenak._group import Group
 from xphys.io.readers.athenak._names import (
     Geometry,
@@ -21,7 +21,7 @@ from xphys.io.readers.athenak._names import (
     geometry,
     parameters,
 )
-from xphys.io.readers.athenak._run import Run, kept_axes, select
+from xphys.io.readers.athenak._run import Run, select
 from xphys.schema import record
 
 __all__ = ["open_athenak", "open_levels"]
@@ -90,7 +90,8 @@ def open_athenak(
     adaptive = first.mesh.refinement == "adaptive"
     if adaptive or len(np.unique(first.layout(0).level)) > 1:
         ds.coords["level"] = _of_blocks(run, "level", grid, where, _LEVEL)
-    return _finish(ds, run, {"level": level, "missing": missing if missing != "error" else None})
+    used = {"level": level, "missing": missing if missing != "error" else None}
+    return _finish(ds, run, used, storage_options)
 
 
 def open_levels(
@@ -135,7 +136,7 @@ def open_levels(
         coords={**_of_time(run), **_parameters(run)},
         attrs={**_attrs(run), **_deck(run), **_repeated(run, where)},
     )
-    tree = {"/": _finish(root, run, options)}
+    tree = {"/": _finish(root, run, options, storage_options)}
     for level, box in sorted(_boxes(run).items()):
         grid = Grid.patch(level, box)
         ds = xr.Dataset(
@@ -146,7 +147,7 @@ def open_levels(
         )
         ds.coords["level"] = xr.Variable((), np.int8(level), _LEVEL)
         ds.coords["covered"] = _of_blocks(run, "covered", grid, where, _COVERED)
-        tree[f"/level_{level}"] = _finish(ds, run, options)
+        tree[f"/level_{level}"] = _finish(ds, run, options, storage_options)
     return tree
 
 
@@ -181,7 +182,7 @@ def _attrs(run: Run) -> dict[str, str]:
 
 
 def _deck(run: Run) -> dict[str, str]:
-    deck = run.groups[0].decks[run.positions[0][0]]
+    deck = run.groups[0].deck(run.positions[0][0])
     return {"athenak_deck": json.dumps(deck, sort_keys=True, separators=(",", ":"))}
 
 
@@ -269,7 +270,12 @@ def _plain(boxes: Mapping[int, Sequence[np.ndarray]]) -> dict[int, list[Any]]:
     return {level: [corner.tolist() for corner in box] for level, box in boxes.items()}
 
 
-def _finish(ds: xr.Dataset, run: Run, options: Mapping[str, Any]) -> xr.Dataset:
+def _finish(
+    ds: xr.Dataset,
+    run: Run,
+    options: Mapping[str, Any],
+    storage_options: Mapping[str, Any] | None,
+) -> xr.Dataset:
     ds.encoding["source"] = run.source
     used = {"engine": "athenak", "groups": [group.name for group in run.groups], **options}
-    return record(ds, "open", used, source=source_identity(run.files))
+    return record(ds, "open", used, source=source_identity(run.files, storage_options))

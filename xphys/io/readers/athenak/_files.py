@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xphys._storage import Source, expand, is_url
+from xphys._storage import Source, expand, find, is_url
 from xphys.errors import FormatError
 
 __all__ = ["Found", "find_files", "has_dumps"]
@@ -41,10 +41,7 @@ def _glob(folder: str, pattern: str, storage_options: Mapping[str, Any] | None) 
     joined = f"{folder.rstrip('/')}/{pattern}"
     if not is_url(folder):
         return sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(joined, **dict(storage_options or {}))
-    return sorted(str(system.unstrip_protocol(p)) for p in system.glob(path))
+    return find(joined, storage_options)
 
 
 def _in_folder(folder: str, storage_options: Mapping[str, Any] | None) -> list[str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,15 +23,20 @@ __all__ = [
     "Deck",
     "Header",
     "file_size",
+    "join_deck",
     "read_header",
     "read_ranges",
     "read_table",
+    "split_deck",
 ]
 
 FIRST_LINE = b"Athena binary output"
 _VERSION = "1.1"
 _HEADER_BYTES = 16384  # decks have about 6 kB: one read for nearly every file
 _RECORD = 40  # ten int32: six cell indices, three logical locations, the level
+
+_BLOCK = re.compile(r"^(?=[ \t]*<)", re.MULTILINE)
+_SHARED = 1024  # blocks of decks that are kept once for all files
 
 Deck = dict[str, dict[str, str]]
 Options = Mapping[str, Any] | None
@@ -72,10 +81,8 @@ def read_ranges(
 def file_size(path: str, storage_options: Options = None) -> int:
     """Length of a file in bytes, without reading it."""
     if is_url(path):
-        import fsspec
-
-        system, name = fsspec.core.url_to_fs(path, **dict(storage_options or {}))
-        return int(system.size(name))
+        with open_binary(path, storage_options) as file:
+            return file.seek(0, os.SEEK_END)
     return os.path.getsize(path)
 
 
@@ -99,10 +106,12 @@ class Header:
         Factor of a coarsened output, else 1.
     variables : tuple of str
         Names as stored.
-    deck_text : str
-        The input parameters as dumped.
+    deck_digest : str
+        Of the input parameters as dumped.
     deck : dict
-        Block -> key -> value, all str.
+        Block -> key -> value, all str; not to be changed: files share equal blocks.
+    complete : bool
+        False if the deck lacks the blocks ``<output...>``.
     """
 
     path: str
@@ -114,8 +123,14 @@ class Header:
     variable_size: int
     coarsening: int
     variables: tuple[str, ...]
-    deck_text: str
+    deck_digest: str
     deck: Deck
+    complete: bool = True
+
+    def short(self) -> Header:
+        """Without the blocks that hold the state of each output."""
+        kept = {name: block for name, block in self.deck.items() if not name.startswith("output")}
+        return replace(self, deck=kept, complete=False)
 
 
 class _Lines:
@@ -209,7 +224,6 @@ def read_header(path: str, storage_options: Options = None) -> Header:
     if len(text) < dump:
         rest = (lines.position + len(text), dump - len(text))
         text += next(read_ranges(path, [rest], storage_options))
-    deck_text = text.decode("utf-8", "replace")
     return Header(
         path=path,
         size=size,
@@ -220,8 +234,8 @@ def read_header(path: str, storage_options: Options = None) -> Header:
         variable_size=_number(path, "size of variable", pre["size of variable"], (4, 8)),
         coarsening=max(_number(path, "coarsening factor", pre.get("coarsening factor", "1")), 1),
         variables=tuple(names),
-        deck_text=deck_text,
-        deck=_parse_deck(deck_text),
+        deck_digest=hashlib.blake2b(text, digest_size=16).hexdigest(),
+        deck=_parse_deck(text.decode("utf-8", "replace")),
     )
 
 
@@ -244,16 +258,56 @@ def _time(path: str, text: str) -> float:
 
 def _parse_deck(text: str) -> Deck:
     deck: Deck = {}
-    block: dict[str, str] = {}
+    current: str | None = None
+    for part in _BLOCK.split(text):
+        name, entries = _parse_block(part)
+        current = name if name is not None else current
+        if current is None:
+            continue
+        if current in deck or name is None:
+            entries = {**deck.get(current, {}), **entries}
+        deck[current] = entries
+    deck.pop("par_end", None)
+    return deck
+
+
+@lru_cache(_SHARED)
+def _parse_block(text: str) -> tuple[str | None, dict[str, str]]:
+    """Name and entries of one block; no name for text that goes on with the one before."""
+    name: str | None = None
+    entries: dict[str, str] = {}
     for raw in text.splitlines():
         line = raw.partition("#")[0].strip()
         if line.startswith("<") and line.endswith(">"):
-            block = deck.setdefault(line[1:-1], {})
+            name = line[1:-1]
         elif "=" in line:
             key, _, value = line.partition("=")
-            block[key.strip()] = value.strip()
-    deck.pop("par_end", None)
-    return deck
+            entries[key.strip()] = value.strip()
+    return name, entries
+
+
+def split_deck(deck: Deck) -> list[str]:
+    """One JSON text for each block: equal ones for equal blocks."""
+    return [json.dumps([name, block], separators=(",", ":")) for name, block in deck.items()]
+
+
+def join_deck(blocks: Iterable[str]) -> Deck:
+    """A deck again, from what `split_deck` gave.
+
+    Raises
+    ------
+    ValueError
+        If a text is no block.
+    """
+    return dict(map(_joined_block, blocks))
+
+
+@lru_cache(_SHARED)
+def _joined_block(text: str) -> tuple[str, dict[str, str]]:
+    found = json.loads(text)
+    if not isinstance(found, list) or len(found) != 2 or not isinstance(found[1], dict):
+        raise ValueError(text[:40])
+    return str(found[0]), {str(key): str(value) for key, value in found[1].items()}
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from xphys.errors import FormatError
+from xphys.io.readers._blocks import fill_levels
 from xphys.io.readers.athenak import _format
 from xphys.io.readers.athenak._format import (
     BlockTable,
@@ -20,7 +24,8 @@ from xphys.io.readers.athenak._format import (
     read_header,
     read_table,
 )
-from xphys.io.readers.athenak._mesh import Layout, Mesh, fill_levels, fill_values, lay_out
+from xphys.io.readers.athenak._headers import read_headers
+from xphys.io.readers.athenak._mesh import Layout, Mesh, fill_values, lay_out
 
 __all__ = ["Group", "Output"]
 
@@ -75,7 +80,8 @@ class Group:
     outputs : tuple of Output
         In the order of their numbers.
     decks : tuple of dict
-        Input deck of the first file of every output; dropped when the object is pickled.
+        Input deck of the first file of every output, of very many without the blocks
+        ``<output...>``; dropped when the object is pickled.
 
     Raises
     ------
@@ -91,8 +97,11 @@ class Group:
         self.storage_options = dict(storage_options or {})
         outputs, decks = [], []
         first: Header | None = None
+        every = iter(
+            read_headers([p for paths in numbers.values() for p in paths], storage_options)
+        )
         for number, paths in numbers.items():
-            headers = [read_header(path, storage_options) for path in paths]
+            headers = list(islice(every, len(paths)))
             _same_output(headers)
             first = first or headers[0]
             _same_run(first, headers[0])
@@ -106,6 +115,7 @@ class Group:
         self.mesh = Mesh.from_deck(first.deck, first.coarsening, first.path)
         self.outputs = tuple(outputs)
         self.decks: tuple[Deck, ...] = tuple(decks)
+        self._complete = first.complete
         self._static: bytes | None = None
         self._forget()
         self.sliced = self.layout(0).sliced
@@ -118,13 +128,17 @@ class Group:
         self._layouts: OrderedDict[int, Layout] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        left_out = {"_layouts", "_lock", "decks"}
-        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+    def deck(self, output: int) -> Deck:
+        """The whole input deck of the first file of an output."""
+        if self._complete and self.decks:
+            return self.decks[output]
+        return read_header(self.outputs[output].files[0].path, self.storage_options).deck
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, decks=())
-        self._forget()
+    def __reduce__(self) -> Any:
+        left_out = {"_layouts", "_lock", "decks"}
+        state = {k: v for k, v in self.__dict__.items() if k not in left_out}
+        identity = hashlib.blake2b(repr(sorted(state.items())).encode(), digest_size=16)
+        return _revive, (identity.hexdigest(), state)
 
     def _check_order(self) -> None:
         for before, after in zip(self.outputs, self.outputs[1:], strict=False):
@@ -256,6 +270,20 @@ class Group:
         return layout
 
 
+_live: WeakValueDictionary[str, Group] = WeakValueDictionary()
+
+
+def _revive(identity: str, state: dict[str, Any]) -> Group:
+    """A group from its pickled state; all variables in a worker share one, and its tables."""
+    group = _live.get(identity)
+    if group is None:
+        group = Group.__new__(Group)
+        group.__dict__.update(state, decks=())
+        group._forget()
+        group = _live.setdefault(identity, group)
+    return group
+
+
 def _block_bytes(output: Output) -> int:
     return sum(file.size - file.data_offset for file in output.files)
 
@@ -264,11 +292,11 @@ def _same_output(headers: Sequence[Header]) -> None:
     """Files of the ranks of one output differ in their blocks only."""
     first = headers[0]
     for other in headers[1:]:
-        for what in ("time", "cycle", "variables", "variable_size", "location_size", "deck_text"):
+        for what in ("time", "cycle", "variables", "variable_size", "location_size", "deck_digest"):
             a, b = getattr(first, what), getattr(other, what)
             if a != b:
-                said = "another input deck" if what == "deck_text" else f"{what} {b}"
-                wanted = "the same" if what == "deck_text" else a
+                said = "another input deck" if what == "deck_digest" else f"{what} {b}"
+                wanted = "the same" if what == "deck_digest" else a
                 raise FormatError(
                     f"{other.path}: expected {wanted} as in {first.path}, found {said}: files of "
                     "several runs or outputs are mixed"

@@ -90,7 +90,8 @@ def open_history(path: str | os.PathLike[str], storage_options: Options = None) 
     table = table[_last_run(table[:, columns.index("time")])]
     ds = _dataset(table, columns)
     ds.encoding["source"] = path
-    return record(ds, "open", {"engine": "athenak"}, source=source_identity([path]))
+    source = source_identity([path], storage_options)
+    return record(ds, "open", {"engine": "athenak"}, source=source)
 
 
 def _row(path: str, number: int, line: str, count: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from xphys.io.readers.athenak._files import find_files
 from xphys.io.readers.athenak._format import Options
 from xphys.io.readers.athenak._group import Group
 
-__all__ = ["Run", "is_path", "kept_axes", "select"]
+__all__ = ["Run", "is_path", "select"]
 
 _SAME_TIME = 1e-4  # headers of early versions carry six digits
 
@@ -87,12 +87,6 @@ def select(
 def is_path(source: Any) -> TypeGuard[str | os.PathLike[str]]:
     """True for one path or URL, False for a list."""
     return isinstance(source, str | os.PathLike)
-
-
-def kept_axes(group: Group) -> tuple[bool, ...]:
-    """Axes that become dimensions: more than one cell and not sliced (x1 of a line stays)."""
-    cells = group.mesh.cells
-    return tuple(n > 1 and not cut for n, cut in zip(cells, group.sliced, strict=True))
 
 
 def _grid(group: Group, level: int) -> tuple[Any, ...]:

@@ -1,20 +1,59 @@
-"""Lazy arrays over the blocks of the files."""
+"""Lazy arrays over the blocks of a refined mesh."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from xphys.io.readers.athenak._group import Group
-from xphys.io.readers.athenak._run import kept_axes
+from xphys.io.readers._blocks import Blocks
 
-__all__ = ["BlockArray", "Grid", "lazy"]
+__all__ = ["BlockArray", "BlockSource", "Grid", "kept_axes", "lazy"]
+
+
+class BlockSource(Protocol):
+    """A run, or a group of its variables, whose outputs consist of blocks."""
+
+    mesh: Any
+    sliced: tuple[bool, bool, bool]
+    dtype: np.dtype
+
+    def layout(self, output: int) -> Blocks:
+        """Where the blocks of an output are."""
+
+    def read(
+        self,
+        output: int,
+        variable: int,
+        level: int,
+        wanted: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Fill ``out`` with the wanted cells of a variable."""
+
+    def read_levels(
+        self,
+        output: int,
+        level: int,
+        wanted: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Fill ``out`` with the level behind the wanted cells."""
+
+
+def kept_axes(source: BlockSource) -> tuple[bool, ...]:
+    """Axes that become dimensions: more than one cell and not sliced (x1 of a line stays)."""
+    cells = source.mesh.cells
+    return tuple(n > 1 and not cut for n, cut in zip(cells, source.sliced, strict=True))
 
 
 @dataclass(frozen=True)
@@ -38,7 +77,7 @@ class Grid:
     alone: bool
 
     @classmethod
-    def common(cls, group: Group, level: int) -> Grid:
+    def common(cls, group: BlockSource, level: int) -> Grid:
         """The whole domain."""
         return cls(level, (0, 0, 0), group.layout(0).shape(group.mesh, level), False)
 
@@ -54,7 +93,7 @@ class BlockArray(BackendArray):
 
     Parameters
     ----------
-    group : Group
+    group : BlockSource
         The files.
     what : int, "level" or "covered"
         Number of the variable; the level of the block behind a cell; or whether there is one.
@@ -66,7 +105,7 @@ class BlockArray(BackendArray):
 
     def __init__(
         self,
-        group: Group,
+        group: BlockSource,
         what: int | Literal["level", "covered"],
         grid: Grid,
         outputs: Sequence[int] | None,

@@ -1,0 +1,55 @@
+"""Sums over shells in one pass over the modes, compiled at their first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["add_power", "add_values"]
+
+
+@numba.njit(nogil=True, cache=True)
+def add_power(
+    modes: NDArray[Any],
+    index: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add ``weight |modes|^2``, squared and summed in float64, to the shells of each field.
+
+    Parameters
+    ----------
+    modes : ndarray, shape (field, row, column), complex
+        Fourier coefficients.
+    index : ndarray, shape (row, column)
+        Shell of each mode.
+    weight : ndarray, shape (column,)
+        How often each mode counts.
+    sums : ndarray, shape (field, shell)
+        Changed in place.
+    """
+    for field in range(modes.shape[0]):
+        for row in range(modes.shape[1]):
+            for column in range(modes.shape[2]):
+                mode = modes[field, row, column]
+                real, imag = np.float64(mode.real), np.float64(mode.imag)
+                power = (real * real + imag * imag) * weight[column]
+                sums[field, index[row, column]] += power
+
+
+@numba.njit(nogil=True, cache=True)
+def add_values(
+    values: NDArray[np.float64],
+    index: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add ``weight * values`` to the shells of each field; shapes as in `add_power`."""
+    for field in range(values.shape[0]):
+        for row in range(values.shape[1]):
+            for column in range(values.shape[2]):
+                value = values[field, row, column] * weight[column]
+                sums[field, index[row, column]] += value

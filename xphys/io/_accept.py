@@ -46,6 +46,7 @@ def accept(store: Store, group: str) -> None:
     plan = Plan(store, group, run, documents, layouts, None)
     journal = Journal(store, group, run)
     journal.begin()
+    plan.run = journal.run
     objects.wait(store.delete_dir(objects.join(group, PLACE)))
     objects.wait(_seal(plan))
     journal.end()

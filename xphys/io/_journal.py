@@ -320,7 +320,10 @@ class Journal:
         left = objects.wait(objects.keys(self.store, self.key()))
         if objects.read(self.store, self.key("run.json")) is None:
             for key in left:  # these only: another run may be about to begin
-                objects.wait(objects.delete(self.store, key))
+                with suppress(FileNotFoundError):
+                    objects.wait(objects.delete(self.store, key))
+            if left and isinstance(self.store, LocalStore):
+                objects.remove_empty(self._folder().parent)
 
     def mine(self) -> bool:
         """True if no other writer has taken the group."""

@@ -24,6 +24,7 @@ __all__ = [
     "delete",
     "get",
     "get_many",
+    "is_leftover",
     "join",
     "keys",
     "open_store",
@@ -126,12 +127,17 @@ def remove_empty(folder: Path) -> None:
             os.rmdir(inside)
 
 
+def is_leftover(key: str) -> bool:
+    """True for what a killed writer of a local store has not renamed: no reader finds it."""
+    return _HALF_WRITTEN.search(key) is not None
+
+
 async def remove_leftovers(store: Store, prefix: str) -> None:
     """Remove what a killed writer of a local store has not renamed yet."""
     if isinstance(store, UrlStore):  # a server shows whole objects only
         return
     for key in await keys(store, prefix):
-        if _HALF_WRITTEN.search(key):
+        if is_leftover(key):
             with suppress(FileNotFoundError):
                 await store.delete(key)
 

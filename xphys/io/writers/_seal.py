@@ -71,6 +71,7 @@ def seal(plan: Plan, *handed: object) -> None:
     objects.wait(publish(plan, documents, records))
     if not plan.hold:
         plan.journal.end()
+        plan.journal.sweep()  # another writer of the same run may have ended it before
     elif hasattr(plan.store, "checkpoint"):
         plan.store.checkpoint()
 
@@ -185,15 +186,16 @@ async def publish(
     }
     manifest.inline = await _inline(plan, manifest, documents, records)
     written[objects.join(PLACE, "zarr.json")] = manifest.document()
-    root = documents["zarr.json"]
+    root, journal = documents["zarr.json"], plan.journal
     now = await objects.get(plan.store, objects.join(plan.group, "zarr.json"))
     # groups that were written below since this write began
     later = {} if now is None else nodes_of_groups_below(parse_document(now, "zarr.json"))
     nodes = {**plan.below, **later, **nodes_inside(root)}
     written["zarr.json"] = document_bytes(listing(root, nodes))
     for key, data in written.items():  # in this order: the manifest's document comes last
+        await journal.check()
         if plan.old is not None:
-            await plan.journal.keep(key)
+            await journal.keep(key)
         await objects.put(plan.store, objects.join(plan.group, key), data)
     await _tell_above(plan, root, nodes)
 

@@ -109,7 +109,13 @@ def _judge(race: Race, done: list[Outcome], store: Path, ends: list[dict[str, by
         if first and second:
             problems.append(f"no following run succeeds: {first}; {second}")
         return problems
-    if found not in ends:
+    killed = [n for n, o in enumerate(done) if o.status == "killed"]
+    if found not in ends and killed:
+        # the other one had begun behind the winner: it is what has to be run again
+        again = _ends_well((race.one, race.other)[killed[0]], store, ends)
+        if again:
+            problems.append(f"winners {won}, then one was killed: {again}")
+    elif found not in ends:
         nearest = min((stores.difference(store, e) for e in ends), key=len)
         problems.append(f"winners {won}, but the store is none that was wanted: {nearest}")
     elif not race.same and race.one.action == "new":

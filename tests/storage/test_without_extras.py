@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import sys
-for name in ("aiohttp", "s3fs", "gcsfs", "adlfs", "botocore", "obstore", "icechunk", "virtualizarr"):
+for name in "aiohttp s3fs gcsfs adlfs botocore obstore icechunk virtualizarr".split():
     sys.modules[name] = None
 import numpy as np, xarray as xr, xphys
 from xphys.errors import MissingDependencyError

@@ -169,11 +169,11 @@ def test_a_missing_or_short_piece_is_an_error(tmp_path, monkeypatch):
     array = da.arange(24, chunks=6)
     for damage in (lambda name: name.unlink(), lambda name: name.write_bytes(bytes(60))):
 
-        def spoil(folder, *_, damage=damage):
+        def spoil(opened, *_, damage=damage):
             from pathlib import Path
 
-            damage(sorted(Path(folder).iterdir())[0])
-            return folder
+            damage(sorted(Path(opened[0]).iterdir())[0])
+            return opened
 
         monkeypatch.setattr(_scratch, "_written", spoil)
         with pytest.raises(CorruptDataError, match="scratch="):

@@ -167,7 +167,8 @@ def spectra(
 
     Fields in float32 are transformed in float32 (Parseval to about 1e-6; 1e-12 in float64), sums
     are float64. A task holds one chunk of whole frames and, for one frame of n points and b bytes
-    a value, 2 n b for its copy and its modes; forms of several fields 8 n for each more. The
+    a value, n b for its modes (2 n b below 2**19 points, or with a window); forms of several
+    fields 8 n for each more. The
     shells of all modes, 4 n bytes, are kept once per process. "transfer" needs about 250 n bytes.
     Frames whose chunks do not fit in ``memory`` are gathered by way of files; a frame of more than
     memory/6 bytes is transformed plane by plane, its modes written once and read once. The largest

@@ -2,8 +2,8 @@
 
 Rechunking in memory holds, for every part of the array whose old and new chunks overlap, all of
 it. Here each old block is cut up and written as soon as it is there, and each new block is put
-together from files once all of its part are written. Every byte goes to disk once and comes back
-once. Parts between common borders of old and new chunks do not wait for each other.
+together from its file once all of its part are written. Every byte goes to disk once and comes
+back once. Parts between common borders of old and new chunks do not wait for each other.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import contextlib
 import os
 import shutil
 import tempfile
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, product
+from dataclasses import dataclass
+from itertools import accumulate, pairwise, product
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask import config
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task, TaskRef
@@ -32,13 +34,14 @@ __all__ = ["rechunk"]
 
 Chunks = tuple[tuple[int, ...], ...]
 Index = tuple[int, ...]
+Overlap = tuple[Index, tuple[slice, ...]]
 # Ends each piece: a hole left by a writer on another disk is not taken for zeros.
 _MARK = b"xphys!fft"
 _PREFIX = "xphys-spectra-"
 
 
 def rechunk(array: da.Array, chunks: Chunks, folder: str | None) -> da.Array:
-    """Lazily rechunk through files in ``folder``.
+    """Lazily rechunk through files in ``folder``, one for each new block.
 
     Parameters
     ----------
@@ -60,27 +63,23 @@ def rechunk(array: da.Array, chunks: Chunks, folder: str | None) -> da.Array:
     CorruptDataError
         When computed, if a piece is missing: the workers do not share the folder.
     """
+    if array.size == 0:
+        return array.rechunk(chunks)
     name = f"scratch-{tokenize(array.name, chunks, folder)}"
     tasks: dict[Any, Task] = {}
-    old, new = array.chunks, chunks
-    for number, part in enumerate(_parts(old, new)):
+    for number, part in enumerate(_parts(array.chunks, chunks, array.dtype)):
         opened, closed = f"open-{name}-{number}", f"written-{name}-{number}"
-        tasks[opened] = Task(opened, _open, folder)
-        sources = list(product(*(range(a, b) for a, b, *_ in part)))
+        tasks[opened] = Task(opened, _open, folder, part)
         written = []
-        for index in sources:
+        for index in _indices(part.old):
             key = (f"write-{name}", *index)
-            pieces = _pieces(_bounds(old, index), new, part)
             block = TaskRef((array.name, *index))
-            tasks[key] = Task(key, _write, block, TaskRef(opened), index, pieces)
+            tasks[key] = Task(key, _write, block, TaskRef(opened), index)
             written.append(TaskRef(key))
         tasks[closed] = Task(closed, _written, TaskRef(opened), *written)
-        for index in product(*(range(c, d) for *_, c, d in part)):
+        for index in _indices(part.new):
             key = (name, *index)
-            bounds = _bounds(new, index)
-            origins = [i for i in sources if _overlap(_bounds(old, i), bounds)]
-            places = [(i, _overlap(_bounds(old, i), bounds)) for i in origins]
-            tasks[key] = Task(key, _read, TaskRef(closed), index, bounds, places, array.dtype)
+            tasks[key] = Task(key, _read, TaskRef(closed), index)
     graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), [array])
     return da.Array(graph, name, chunks=chunks, dtype=array.dtype, meta=array._meta)
 
@@ -88,117 +87,158 @@ def rechunk(array: da.Array, chunks: Chunks, folder: str | None) -> da.Array:
 # --- which blocks go where ------------------------------------------------------------------
 
 
-def _parts(old: Chunks, new: Chunks) -> Iterator[tuple[tuple[int, int, int, int], ...]]:
-    """Along each dim: first and last old block, first and last new block of each part."""
+@dataclass(frozen=True)
+class _Side:
+    """Old or new blocks of a part along one dim: number of the first, and all borders."""
+
+    first: int
+    borders: tuple[int, ...]
+
+    @property
+    def numbers(self) -> range:
+        """Of the blocks."""
+        return range(self.first, self.first + len(self.borders) - 1)
+
+    @property
+    def largest(self) -> int:
+        """Size of the largest block."""
+        return max(b - a for a, b in pairwise(self.borders))
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Start and stop of a block."""
+        place = number - self.first
+        return self.borders[place], self.borders[place + 1]
+
+    def touched(self, start: int, stop: int) -> range:
+        """Blocks that overlap an interval."""
+        low, high = bisect_right(self.borders, start) - 1, bisect_left(self.borders, stop)
+        return range(self.first + low, self.first + high)
+
+
+Sides = tuple[_Side, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the array between common borders of old and new blocks."""
+
+    old: Sides
+    new: Sides
+    dtype: np.dtype[Any]
+
+    @property
+    def slot(self) -> int:
+        """Bytes kept for one piece and its mark in the file of a new block."""
+        sizes = (min(o.largest, n.largest) for o, n in zip(self.old, self.new, strict=True))
+        return int(np.prod([*sizes, self.dtype.itemsize], dtype=np.int64)) + len(_MARK)
+
+    def place(self, origin: Index) -> int:
+        """Number of the slot of an old block."""
+        rank = 0
+        for side, number in zip(self.old, origin, strict=True):
+            rank = rank * len(side.numbers) + number - side.first
+        return rank
+
+
+def _parts(old: Chunks, new: Chunks, dtype: np.dtype[Any]) -> Iterator[_Part]:
     along = []
     for a, b in zip(old, new, strict=True):
-        starts, ends = [0, *accumulate(a)], [0, *accumulate(b)]
-        cuts = sorted(set(starts) & set(ends))
-        along.append([
-            (starts.index(i), starts.index(j), ends.index(i), ends.index(j))
-            for i, j in zip(cuts, cuts[1:], strict=False)
-        ])  # fmt: skip
-    yield from product(*along)
+        borders = [0, *accumulate(a)], [0, *accumulate(b)]
+        cuts = sorted(set(borders[0]) & set(borders[1]))
+        along.append([tuple(_side(each, i, j) for each in borders) for i, j in pairwise(cuts)])
+    for choice in product(*along):
+        yield _Part(tuple(old for old, _ in choice), tuple(new for _, new in choice), dtype)
 
 
-def _bounds(chunks: Chunks, index: Index) -> tuple[tuple[int, int], ...]:
-    found = []
-    for sizes, i in zip(chunks, index, strict=True):
-        start = sum(sizes[:i])
-        found.append((start, start + sizes[i]))
-    return tuple(found)
+def _side(borders: list[int], start: int, stop: int) -> _Side:
+    first, last = bisect_left(borders, start), bisect_left(borders, stop)
+    return _Side(first, tuple(borders[first : last + 1]))
 
 
-def _overlap(a: Any, b: Any) -> tuple[tuple[int, int], ...] | None:
-    both = tuple((max(p[0], q[0]), min(p[1], q[1])) for p, q in zip(a, b, strict=True))
-    return both if all(start < stop for start, stop in both) else None
+def _indices(sides: Sides) -> Iterator[Index]:
+    return product(*(side.numbers for side in sides))
 
 
-def _pieces(
-    bounds: tuple[tuple[int, int], ...], new: Chunks, part: tuple[tuple[int, int, int, int], ...]
-) -> list[tuple[Index, tuple[slice, ...]]]:
-    """New blocks that an old one touches, and what it gives them (in its own positions)."""
+def _overlaps(here: Sides, index: Index, there: Sides) -> Iterator[Overlap]:
+    """Blocks there that overlap one here, and the overlap in the positions of that one."""
     along = []
-    for (start, stop), sizes, (*_, first, last) in zip(bounds, new, part, strict=True):
-        borders = [0, *accumulate(sizes)]
-        touched = []
-        block = max(first, bisect_right(borders, start) - 1)
-        while block < last and borders[block] < stop:
-            low, high = max(start, borders[block]), min(stop, borders[block + 1])
-            if low < high:
-                touched.append((block, slice(low - start, high - start)))
-            block += 1
-        along.append(touched)
-    return [
-        (tuple(b for b, _ in choice), tuple(s for _, s in choice)) for choice in product(*along)
-    ]
+    for mine, number, other in zip(here, index, there, strict=True):
+        start, stop = mine.bounds(number)
+        found = []
+        for block in other.touched(start, stop):
+            low, high = other.bounds(block)
+            found.append((block, slice(max(start, low) - start, min(stop, high) - start)))
+        along.append(found)
+    for choice in product(*along):
+        yield tuple(block for block, _ in choice), tuple(where for _, where in choice)
 
 
 # --- tasks ----------------------------------------------------------------------------------
 
 
-def _open(folder: str | None) -> str:
-    from dask import config
-
+def _open(folder: str | None, part: _Part) -> tuple[str, _Part]:
     parent = folder or config.get("temporary-directory", None)
     if parent is not None:
         Path(parent).mkdir(parents=True, exist_ok=True)
     made = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
     # Reading removes what it has read; this is for a computation that stops half way.
     atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
+    return made, part
 
 
-def _write(
-    block: NDArray[Any], folder: str, index: Index, pieces: list[tuple[Index, tuple[slice, ...]]]
-) -> None:
-    for target, where in pieces:
-        with open(_file(folder, target, index), "wb") as file:
-            file.write(_bytes(np.ascontiguousarray(block[where])))
-            file.write(_MARK)
+def _write(block: NDArray[Any], opened: tuple[str, _Part], index: Index) -> None:
+    folder, part = opened
+    offset = part.place(index) * part.slot
+    # made if it is not there, and never emptied: others write their pieces to the same file
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    for target, where in _overlaps(part.old, index, part.new):
+        with open(os.open(_file(folder, target), flags, 0o600), "wb", buffering=0) as file:
+            file.seek(offset)
+            _write_all(file, _bytes(np.ascontiguousarray(block[where])))
+            _write_all(file, memoryview(_MARK))
 
 
-def _written(folder: str, *_: None) -> str:
-    return folder
+def _write_all(file: Any, data: memoryview) -> None:
+    # one call may write less than all, and at most 2 GiB
+    while len(data):
+        data = data[file.write(data) :]
 
 
-def _read(
-    folder: str,
-    index: Index,
-    bounds: tuple[tuple[int, int], ...],
-    places: list[tuple[Index, tuple[tuple[int, int], ...]]],
-    dtype: np.dtype[Any],
-) -> NDArray[Any]:
-    result = np.empty([stop - start for start, stop in bounds], dtype)
-    for origin, place in places:
-        shape = [stop - start for start, stop in place]
-        where = tuple(
-            slice(a - start, b - start) for (a, b), (start, _) in zip(place, bounds, strict=True)
-        )
-        name = _file(folder, index, origin)
-        piece = np.empty(shape, dtype)
-        try:
-            with open(name, "rb") as file:
-                count = file.readinto(_bytes(piece))
-                whole = count == piece.nbytes and file.read() == _MARK
-        except FileNotFoundError:
-            whole = False
-        if not whole:
-            raise CorruptDataError(
-                f"piece {name} of a transform out of memory is missing or cut short: compute "
-                "again, with scratch= a folder that all workers share"
-            )
-        result[where] = piece
-        os.unlink(name)
+def _written(opened: tuple[str, _Part], *_: None) -> tuple[str, _Part]:
+    return opened
+
+
+def _read(opened: tuple[str, _Part], index: Index) -> NDArray[Any]:
+    folder, part = opened
+    bounds = [side.bounds(number) for side, number in zip(part.new, index, strict=True)]
+    result = np.empty([stop - start for start, stop in bounds], part.dtype)
+    name, slot = _file(folder, index), part.slot
+    try:
+        with open(name, "rb") as file:
+            for origin, where in _overlaps(part.new, index, part.old):
+                piece = np.empty([s.stop - s.start for s in where], part.dtype)
+                file.seek(part.place(origin) * slot)
+                if file.readinto(_bytes(piece)) != piece.nbytes or file.read(len(_MARK)) != _MARK:
+                    raise _missing(name)
+                result[where] = piece
+    except FileNotFoundError as error:
+        raise _missing(name) from error
+    os.unlink(name)
     with contextlib.suppress(OSError):  # others have still to read
         os.rmdir(folder)
     return result
+
+
+def _missing(name: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"a piece of {name}, part of a transform by way of files, is missing or cut short: "
+        "compute again, with scratch= a folder that all workers share"
+    )
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _file(folder: str, target: Index, origin: Index) -> str:
-    parts = "-".join(map(str, target)), "-".join(map(str, origin))
-    return os.path.join(folder, f"{parts[0]}_{parts[1]}")
+def _file(folder: str, target: Index) -> str:
+    return os.path.join(folder, "-".join(map(str, target)))

@@ -16,6 +16,10 @@ import pytest
 HERE = Path(__file__).parent
 
 
+# What opening many files remembers must not come from, or go to, the user's own cache.
+os.environ["XPHYS_CACHE"] = "off"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     for flag in ("slow", "network", "gpu", "servers"):
         parser.addoption(f"--{flag}", action="store_true", help=f"run tests marked {flag}")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._machine import describe
-from benchmarks.torture import cloud, flips, kill, races
+from benchmarks.torture import cloud, flips, kill, malformed, races
 from benchmarks.torture._stores import warm_up
 
 RESULTS = Path(__file__).parents[1] / "results"
-PARTS = ("kill", "flips", "races", "disk", "cloud")
+PARTS = ("kill", "flips", "races", "disk", "cloud", "malformed")
 _SHOWN = 20  # failures of a part in the page
 
 
@@ -35,6 +35,13 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         "races": lambda: races.run_races(options.races, seed),
         "disk": lambda: races.run_disks(options.disk, seed),
         "cloud": lambda: cloud.run(options.requests, seed, tuple(options.servers)),
+        "malformed": lambda: malformed.run(
+            options.malformed,
+            seed,
+            formats=tuple(options.formats),
+            share=options.share,
+            log=sys.stderr.write,
+        ),
     }
     out = {}
     for name in options.only or PARTS:
@@ -72,7 +79,7 @@ def _page(report: dict[str, Any]) -> str:
     machine = report["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
     lines = [
-        "# Torture of the verified store",
+        "# Torture",
         "",
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, "
         f"Python {machine['python']}, {versions}. Seed {report['seed']}. "
@@ -97,6 +104,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes that flip bits")
     parser.add_argument("--requests", type=int, default=20_000, help="to servers that fail")
     parser.add_argument("--servers", nargs="*", default=["radosgw", "nginx"])
+    parser.add_argument("--malformed", type=int, default=5000, help="files of each format")
+    parser.add_argument("--formats", nargs="*", default=[], help="of malformed files; all")
+    parser.add_argument("--share", type=float, default=0.1, help="of these also read by a child")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given repeatedly")
     parser.add_argument("--name", default="torture", help="of the files with the results")

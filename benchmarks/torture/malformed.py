@@ -9,7 +9,6 @@ not reach the caller: all cases that went wrong directly, and a share of the oth
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import random
@@ -17,25 +16,23 @@ import resource
 import shutil
 import signal
 import struct
-import tempfile
 import time
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.torture._fork import Child
+from benchmarks.torture._formats import FORMATS, Files, Sample
 from benchmarks.torture._mutate import arrays, hdf5, text
 from benchmarks.torture._mutate.any import anything
 from benchmarks.torture._stores import work_folder
 
 __all__ = ["FORMATS", "run"]
 
-DATA = Path(__file__).parents[2] / "tests" / "data"
 _BATCH = 250
 _HANGS = 10.0  # seconds of the processor for one case
 _WALL = 120  # seconds on the clock, on a machine with much else to do
@@ -44,130 +41,6 @@ _MOST = 2**30  # bytes of memory
 _WHOLE = 2**24  # bytes above which a corner of a variable is read
 
 Mutator = Callable[[random.Random, bytes], bytes]
-Files = dict[str, bytes]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A small file or folder, and how it is changed.
-
-    Attributes
-    ----------
-    files : dict
-        Name -> content.
-    options : dict
-        For `xphys.open`.
-    """
-
-    files: Files
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format.
-
-    Attributes
-    ----------
-    samples : callable
-        Makes the samples; called in a child.
-    native : bool
-        Whether a C library parses files, which may crash.
-    """
-
-    samples: Callable[[], list[Sample]]
-    native: bool = False
-
-
-def _folder(*names: str, **options: Any) -> list[Sample]:
-    """Files and folders of tests/data."""
-    samples = []
-    for name in names:
-        for place in sorted(DATA.glob(name)):
-            inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-            home = place if place.is_dir() else place.parent
-            files = {str(p.relative_to(home)): p.read_bytes() for p in inside if p.is_file()}
-            samples.append(Sample(files, options))
-    return samples
-
-
-def _dataset() -> Any:
-    import numpy as np
-    import xarray as xr
-
-    rng = np.random.default_rng(0)
-    return xr.Dataset(
-        {
-            "u": (("time", "y", "x"), rng.random((4, 6, 8)), {"units": "1"}),
-            "n": (("time", "x"), rng.integers(0, 99, (4, 8), np.int16), {"scale_factor": 0.5}),
-        },
-        {"time": np.arange(4.0), "y": np.arange(6.0), "x": np.arange(8.0)},
-        {"title": "a run"},
-    )
-
-
-def _netcdf() -> list[Sample]:
-    ds = _dataset()
-    samples = []
-    for engine in ("h5netcdf", "netcdf4", "scipy"):
-        with tempfile.TemporaryDirectory() as folder:
-            packed = {} if engine == "scipy" else {"u": {"zlib": True, "chunksizes": (2, 3, 8)}}
-            ds.to_netcdf(f"{folder}/run.nc", engine=engine, encoding=packed)
-            samples.append(Sample({"run.nc": Path(folder, "run.nc").read_bytes()}))
-    return samples
-
-
-def _zarr() -> list[Sample]:
-    from xphys.io import to_zarr
-
-    warnings.simplefilter("ignore")
-    ds = _dataset()
-    samples = []
-    for kind in ("2", "3", "3 consolidated", "store"):
-        with tempfile.TemporaryDirectory() as folder:
-            if kind == "store":
-                to_zarr(ds, f"{folder}/z")
-            else:
-                ds.to_zarr(f"{folder}/z", zarr_format=int(kind[0]), consolidated=kind != "3")
-            home = Path(folder, "z")
-            files = {
-                str(p.relative_to(home)): p.read_bytes() for p in home.rglob("*") if p.is_file()
-            }
-            samples.append(Sample(files))
-    return samples
-
-
-def _py2d() -> list[Sample]:
-    import scipy.io
-
-    made = io.BytesIO()
-    held = scipy.io.loadmat(DATA / "py2d/1.mat")
-    values = {k: v for k, v in held.items() if not k.startswith("__")}
-    scipy.io.savemat(made, values, do_compression=True)
-    return [*_folder("py2d/1.mat", "py2d"), Sample({"1.mat": made.getvalue()})]
-
-
-FORMATS: dict[str, Format] = {
-    "athenak": Format(
-        partial(
-            _folder, "athenak/mri_64_one_rank", "athenak/mri_64_two_ranks", "athenak/history/*",
-            "athenak/linear_wave_3d_slice/*",
-        )
-    ),
-    "athdf": Format(partial(_folder, "athdf/*"), native=True),
-    "dedalus": Format(partial(_folder, "dedalus/*"), native=True),
-    "gust": Format(partial(_folder, "gust/*"), native=True),
-    "mri_npy": Format(
-        partial(_folder, "mri_npy/dino_16", "mri_npy/npy_64", "mri_npy/dino_16/*.npy")
-    ),
-    "netcdf": Format(_netcdf, native=True),
-    "pdebench": Format(partial(_folder, "pdebench/*"), native=True),
-    "py2d": Format(_py2d),
-    "spinlock": Format(partial(_folder, "spinlock/*"), native=True),
-    "the_well": Format(partial(_folder, "the_well/*"), native=True),
-    "vtk": Format(partial(_folder, "vtk/*")),
-    "zarr": Format(_zarr),
-}  # fmt: skip
 
 
 def _mutator(name: str, data: bytes) -> Mutator:
@@ -307,14 +180,20 @@ def _where(error: Exception) -> str:
     return f"[{ours[-1].filename.rpartition('/xphys/')[2]}:{ours[-1].lineno}]" if ours else ""
 
 
-def _case(folder: Path, sample: Sample, rng: random.Random, engine: str, isolated: bool) -> Any:
-    """One change, judged."""
+def _lay_out(folder: Path, sample: Sample, files: Files) -> str:
+    """Write files where a sample was; what to open."""
     shutil.rmtree(folder, ignore_errors=True)
-    files = change(rng, sample)
+    folder.mkdir()
     for name, data in files.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
+    return str(folder / next(iter(files)) if len(sample.files) == 1 and files else folder)
+
+
+def _case(folder: Path, sample: Sample, rng: random.Random, engine: str, isolated: bool) -> Any:
+    """One change, judged."""
+    target = _lay_out(folder, sample, change(rng, sample))
     options = dict(sample.options)
     if rng.random() < 0.5:
         options["engine"] = engine
@@ -322,14 +201,13 @@ def _case(folder: Path, sample: Sample, rng: random.Random, engine: str, isolate
         from xphys.io import Isolation
 
         options["untrusted"] = Isolation(processes=1)
-    target = folder / next(iter(files)) if len(sample.files) == 1 and files else folder
     before = _reset_peak()
     # what is reserved is limited as well as what is used
     size = _status("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (size + _MOST + _MARGIN, resource.RLIM_INFINITY))
     try:
         with _time_limit():
-            outcome, trouble, declared = _look(str(target), options)
+            outcome, trouble, declared = _look(target, options)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     peak = max(_status("VmHWM") - before, 0)
@@ -346,6 +224,10 @@ def _batch(
 
     warnings.simplefilter("ignore")
     samples = FORMATS[name].samples()
+    for sample in samples:
+        outcome = _look(_lay_out(Path(folder), sample, sample.files), sample.options)[0]
+        if outcome != "values":
+            raise RuntimeError(f"{sorted(sample.files)[:3]}, which is sound, gives {outcome}")
     counts: Counter[str] = Counter()
     failures, peak = [], 0
     with open(progress, "r+b", buffering=0) as report:
@@ -405,6 +287,8 @@ def _cases(folder: Path, name: str, seed: int, numbers: list[int], isolated: boo
         if position and data[8:]:
             result.add(json.loads(data[8:]))
         what = f"{end.status} {end.error}".strip()
+        if what == f"crash signal {int(signal.SIGVTALRM)}":
+            what = f"more than {1.5 * _HANGS:g} s inside a library"
         result.counts[f"CRASH: {what}"] += 1
         result.crashes.append({"case": batch[position], "format": name, "problem": what})
         left = left[position + 1 :]

@@ -145,9 +145,11 @@ def test_large_reads_are_made_of_pieces(
     np.testing.assert_array_equal(ds["u"].values, fields["u"].values)
     assert [key[0] for key in asked] == [slice(n, n + 2, 1) for n in (0, 2, 4)]
     asked.clear()
-    part = ds["u"].isel(time=slice(None, None, -1))
-    np.testing.assert_array_equal(part.values, fields["u"].values[::-1])
-    assert [key[0] for key in asked] == [slice(5, 3, -1), slice(3, 1, -1), slice(1, None, -1)]
+    ds = xphys.open(tmp_path / "run.nc", untrusted=SMALL, chunks=None)
+    part = ds["u"].isel(time=slice(None, None, 2))
+    np.testing.assert_array_equal(part.values, fields["u"].values[::2])
+    assert [key[0] for key in asked if len(key) == 2] == [slice(0, 4, 2), slice(4, 6, 2)]
+    np.testing.assert_array_equal(ds["u"].isel(time=[5, 0, 3]), fields["u"].values[[5, 0, 3]])
 
 
 def test_opening_is_lazy_and_arrays_can_be_sent(small_data: Path) -> None:

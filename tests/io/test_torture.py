@@ -73,6 +73,28 @@ def test_servers_that_fail_give_no_wrong_values(tmp_path):
     assert sum(report["faults"].values()) > 10
 
 
+def test_malformed_files_give_one_clear_error(tmp_path):
+    report = torture(tmp_path, "malformed", "--malformed", "17", "--share", "0.06")
+    check_malformed(report, 17)
+
+
+@pytest.mark.slow
+def test_more_malformed_files(tmp_path):
+    report = torture(tmp_path, "malformed", "--malformed", "200", "--share", "0.05", "--seed", "1")
+    check_malformed(report, 200)
+
+
+def check_malformed(report: dict[str, Any], cases: int) -> None:
+    from xphys.io._formats import READERS
+
+    assert set(report) >= {reader.name for reader in READERS} - {"icechunk"}
+    for name, found in report.items():
+        assert found["failures"] == [], name
+        assert sum(found["direct"].values()) == found["cases"] == cases
+        errors = sum(n for what, n in found["direct"].items() if "Error" in what)
+        assert errors >= cases / 4, name
+
+
 @pytest.mark.parametrize("kind", ["lossless", "compressed"])
 def test_equal_runs_give_equal_bytes(tmp_path, kind, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)

@@ -16,6 +16,7 @@ from xphys.cli.demo import demo
 from xphys.cli.info import info
 from xphys.cli.repair import repair
 from xphys.cli.spectra import spectra
+from xphys.cli.stats import stats
 from xphys.cli.validate import validate
 from xphys.cli.verify import verify
 from xphys.cli.virtual import virtual
@@ -23,7 +24,19 @@ from xphys.errors import XphysError
 
 __all__ = ["app", "main"]
 
-COMMANDS = (demo, info, validate, convert, compress, compare, verify, repair, spectra, virtual)
+COMMANDS = (
+    demo,
+    info,
+    validate,
+    convert,
+    compress,
+    compare,
+    verify,
+    repair,
+    spectra,
+    stats,
+    virtual,
+)
 
 
 class _Commands(typer.core.TyperGroup):

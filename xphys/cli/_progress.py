@@ -14,7 +14,7 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(Callback):  # type: ignore[misc]
-    """Context manager that shows how many tasks of each Dask graph are done.
+    """Context manager that shows how many tasks are done, over all Dask graphs that run in it.
 
     Parameters
     ----------
@@ -31,12 +31,14 @@ class ProgressBar(Callback):  # type: ignore[misc]
         self._label = label
         self._delay = delay
         self._console = console if console is not None else Console(stderr=True)
-        self._begun = 0.0
+        self._begun: float | None = None
+        self._before = 0  # tasks of graphs that are done
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
     def _start_state(self, dsk: Any, state: Mapping[str, Any]) -> None:
-        self._begun = time.monotonic()
+        if self._begun is None:
+            self._begun = time.monotonic()
 
     def _pretask(self, key: Any, dsk: Any, state: Mapping[str, Any]) -> None:
         self._update(state)
@@ -47,14 +49,20 @@ class ProgressBar(Callback):  # type: ignore[misc]
         self._update(state)
 
     def _finish(self, dsk: Any, state: Mapping[str, Any], errored: bool) -> None:
+        self._before += len(state["finished"])
+
+    def __exit__(self, *args: object) -> None:
+        super().__exit__(*args)
         if self._progress is not None:
             self._progress.stop()
-        self._progress = self._task = None
+        self._progress = self._task = self._begun = None
+        self._before = 0
 
     def _update(self, state: Mapping[str, Any]) -> None:
-        if not self._console.is_terminal or time.monotonic() - self._begun < self._delay:
+        waited = time.monotonic() - (self._begun or 0.0)
+        if not self._console.is_terminal or waited < self._delay:
             return
-        done = len(state["finished"])
+        done = self._before + len(state["finished"])
         total = done + sum(len(state[kind]) for kind in ("ready", "waiting", "running"))
         if self._progress is None or self._task is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())

@@ -66,6 +66,7 @@ def _explain(store: Store, group: str, root: bytes | None, manifest: bool) -> No
         what = "is missing from" if root is None else "was changed after the sealing of"
         raise CorruptDataError(f"{key} {what} {store}: repair it with xphys.repair(url, source)")
     marked: Any = parse_document(root, key) if root is not None else {}
-    if MARK in (marked.get("attributes") or {}):
+    attributes = marked.get("attributes")
+    if isinstance(attributes, dict) and MARK in attributes:
         place = objects.join(group, MANIFEST, "zarr.json")
         raise CorruptDataError(f"{place} is missing from {store}, which was sealed")

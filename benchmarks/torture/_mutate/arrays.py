@@ -47,6 +47,8 @@ def npy(rng: random.Random, data: bytes) -> bytes:
         header = re.sub(rb"'shape': \([^)]*\)", _put("'shape': " + rng.choice(_SHAPES)), header)
     elif what == 3:
         numbers = list(re.finditer(rb"\d+", header))
+        if not numbers:
+            return anything(rng, data)
         one = rng.choice(numbers)
         new = str(odd(rng, rng.choice((1, 4, 8)), int(one[0]), len(values))).encode()
         header = header[: one.start()] + new + header[one.end() :]
@@ -153,7 +155,7 @@ def npz(rng: random.Random, data: bytes) -> bytes:
     if choice < 4:
         members[name] = npy(rng, members[name])
     elif choice == 4:
-        new = rng.choice(("../../x.npy", "/etc/x.npy", "a\\..\\b.npy", "", "x" * 3000, "a/b.npy"))
+        new = rng.choice(("../../x.npy", "/etc/x.npy", "a\\..\\b.npy", " ", "x" * 3000, "a/b.npy"))
         members[new] = members.pop(name)
     elif choice == 5:
         del members[name]

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Triple = tuple[int, int, int]
+_DEEPEST = 40  # levels; positions are numbers of 64 bits
 Overlap = tuple[int, list[np.ndarray], list[np.ndarray], Triple, Triple]
 
 
@@ -129,6 +130,11 @@ def check_cover(layout: Blocks, mesh: Mesh, place: np.ndarray, name: str) -> Non
     name : str
         What to call the files in errors.
     """
+    if layout.level.min() < 0 or layout.finest > _DEEPEST:
+        raise FormatError(
+            f"{name}: expected levels of refinement from 0 to {_DEEPEST}, found "
+            f"{layout.level.min()} to {layout.finest}"
+        )
     root = [n // b for n, b in zip(mesh.cells, mesh.block, strict=True)]
     flat = np.array([not cut for cut in layout.sliced])
     found: dict[int, set[tuple[int, ...]]] = {}

@@ -19,6 +19,7 @@ from xarray.core import indexing
 from xphys._storage import is_url, open_binary
 from xphys.errors import CorruptDataError, FormatError, RemoteError
 from xphys.io.readers._filters import FILTERS, decode_chunk
+from xphys.io.readers._keys import positions
 
 __all__ = ["HDF5Array", "HDF5File", "close_files", "text"]
 
@@ -110,6 +111,8 @@ class HDF5File:
             raise FormatError(f"{self.path}: {name!r} is kept in other files: not followed")
         if found.is_virtual and not virtual:
             raise FormatError(f"{self.path}: {name!r} is assembled from other files: not followed")
+        if found.chunks and min(found.chunks) < 1:
+            raise CorruptDataError(f"{self.path}: {name!r} has chunks of shape {found.chunks}")
         if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _LARGEST_CHUNK:
             raise FormatError(f"{self.path}: {name!r} has chunks above 2 GiB: rewrite the file")
         return found
@@ -130,6 +133,8 @@ class HDF5File:
                 raise FormatError(f"{self.path}: expected a group {group!r}, there is none")
             found = {}
             for name in held:
+                if not isinstance(name, str):
+                    raise FormatError(f"{self.path}: {group!r} has a member named {name[:80]!r}")
                 if isinstance(held.get(name, getlink=True), h5py.HardLink):
                     kind = held.get(name, getclass=True)
                     found[name] = "group" if kind is h5py.Group else "dataset"
@@ -143,8 +148,8 @@ class HDF5File:
                 raise FormatError(
                     f"{self.path}: {name!r} should be small, it declares {dataset.nbytes:,} bytes"
                 )
-            if dataset.dtype.kind == "O":
-                return np.asarray(dataset[()])
+            if dataset.dtype.kind == "O" and _is_plain(dataset.dtype):
+                return _texts(dataset, f"{self.path}: {name!r}")
         return np.asarray(HDF5Array(self, name)._read((slice(None),) * dataset.ndim))
 
     def attributes(self, name: str = "/") -> dict[str, Any]:
@@ -152,17 +157,21 @@ class HDF5File:
 
         Empty where this file has nothing of that name: links to elsewhere are not followed.
         """
+        import h5py
+
         with self.opened() as file:
             held = _inside(file, name)
             if held is None:
                 return {}
             found: dict[str, Any] = {}
             for key in held.attrs:
+                if not isinstance(key, str):
+                    raise FormatError(f"{self.path}: {name!r} has an attribute named {key[:80]!r}")
                 kind = held.attrs.get_id(key)
                 if math.prod(kind.shape or ()) * max(kind.dtype.itemsize, 1) > _LARGEST_SMALL:
                     raise FormatError(f"{self.path}: attribute {key!r} of {name!r} is too large")
-                if _is_plain(kind.dtype):
-                    found[key] = text(held.attrs[key])
+                if _is_plain(kind.dtype) and not isinstance(value := held.attrs[key], h5py.Empty):
+                    found[key] = text(value)
             return found
 
 
@@ -191,6 +200,22 @@ def _is_plain(dtype: np.dtype) -> bool:
     if dtype.kind == "O":
         return h5py.check_string_dtype(dtype) is not None
     return dtype.names is None and h5py.check_ref_dtype(dtype) is None
+
+
+def _texts(dataset: Any, where: str) -> np.ndarray:
+    """All text of a dataset, piece by piece: any number of elements may name one long text."""
+    if not dataset.shape:
+        return np.asarray(dataset[()])
+    out = np.empty(dataset.shape, object)
+    step = max(_MANY // max(math.prod(dataset.shape[1:]), 1), 1)
+    length = 0
+    for start in range(0, len(out), step):
+        piece = dataset[start : start + step]
+        out[start : start + step] = piece
+        length += sum(len(item) for item in piece.ravel().tolist() if item)
+        if length > _LARGEST_SMALL:
+            raise FormatError(f"{where} should be small, it holds more than 64 MiB of text")
+    return out
 
 
 def text(value: Any) -> Any:
@@ -257,9 +282,14 @@ class HDF5Array(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         wanted: list[np.ndarray] = [np.array([self.at.get(a, 0)]) for a in range(self._rank)]
         for axis, part in zip(self.order, key, strict=True):
-            size = self.shape[self.order.index(axis)]
-            wanted[axis] = np.atleast_1d(np.arange(size)[part])
-        out = np.empty([w.size for w in wanted], self.dtype)
+            wanted[axis] = positions(part, self.shape[self.order.index(axis)])
+        try:
+            out = np.empty([w.size for w in wanted], self.dtype)
+        except (MemoryError, ValueError) as error:
+            raise FormatError(
+                f"{self.file.path}: {self.name!r} declares more values than fit into memory: read "
+                "a part"
+            ) from error
         if out.size:
             self._fill(wanted, out)
         fixed = tuple(axis for axis in range(self._rank) if axis in self.at)
@@ -290,10 +320,10 @@ class HDF5Array(BackendArray):
             if raw is None:
                 continue
             parts = [found[n] for found, n in zip(along, corner, strict=True)]
-            into, take = (np.ix_(*every) for every in zip(*parts, strict=True))
+            into, take = zip(*parts, strict=True)
             where = f"{self.file.path}: chunk {corner} of {self.name!r}"
             data = decode_chunk(raw, filters, mask, chunks, stored, where)
-            out[into] = data[take]
+            out[_box(into, out.shape)] = data[_box(take, chunks)]
 
     def _stored(
         self, corner: tuple[int, ...], size: int, filtered: bool
@@ -331,17 +361,31 @@ def _by_h5py(dataset: Any, wanted: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(dataset[box][np.ix_(*steps)])
 
 
-def _touched(positions: np.ndarray, size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def _touched(wanted: np.ndarray, size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Along an axis: first cell of each chunk with wanted cells, their places in the result, and
     in the chunk."""
-    numbers = positions // size
+    numbers = wanted // size
     order = np.argsort(numbers, kind="stable")
     found, starts = np.unique(numbers[order], return_index=True)
     pieces = np.split(order, starts[1:])
     return {
-        int(n) * size: (places, positions[places] - n * size)
+        int(n) * size: (_run(places), _run(wanted[places] - n * size))
         for n, places in zip(found, pieces, strict=True)
     }
+
+
+def _run(places: np.ndarray) -> Any:
+    """A slice for places that follow each other, which is copied much faster."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _box(every: Sequence[Any], shape: Sequence[int]) -> Any:
+    """An index of the box of such parts."""
+    if all(isinstance(part, slice) for part in every):
+        return tuple(every)
+    return np.ix_(*(positions(part, n) for part, n in zip(every, shape, strict=True)))
 
 
 def _corners(along: Sequence[Mapping[int, Any]], held: Any) -> Iterable[tuple[int, ...]]:

@@ -10,6 +10,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from xphys.io.readers._keys import positions
+
 __all__ = ["Joined", "Stacked", "lazy"]
 
 
@@ -39,12 +41,12 @@ class Joined(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         single = isinstance(key[self.axis], int | np.integer)
-        wanted = np.atleast_1d(np.arange(self.shape[self.axis])[key[self.axis]])
+        wanted = positions(key[self.axis], self.shape[self.axis])
         owners = np.searchsorted(self.starts, wanted, side="right") - 1
         rest = [i for i, part in enumerate(key) if isinstance(part, int | np.integer)]
         # where the joined axis stands once the axes at single places are gone
         axis = self.axis - sum(i < self.axis for i in rest)
-        shape = [np.arange(n)[k].size for n, k in zip(self.shape, key, strict=True)]
+        shape = [positions(k, n).size for n, k in zip(self.shape, key, strict=True)]
         shape[self.axis] = wanted.size
         kept = [i for i in range(len(shape)) if i not in rest or i == self.axis]
         out = np.empty([shape[i] for i in kept], self.dtype)
@@ -79,10 +81,10 @@ class Stacked(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        wanted = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        wanted = positions(key[0], self.shape[0])
         inner = tuple(_plain(part) for part in key[1:])
         sizes = zip(self.shape[1:], inner, strict=True)
-        kept = [np.arange(n)[k].size for n, k in sizes if not isinstance(k, int)]
+        kept = [positions(k, n).size for n, k in sizes if not isinstance(k, int)]
         out = np.empty((wanted.size, *kept), self.dtype)
         for place, number in enumerate(wanted.tolist()):
             out[place] = self.parts[number][indexing.OuterIndexer(inner)]

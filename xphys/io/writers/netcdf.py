@@ -389,7 +389,9 @@ def _assemble(plan: _Plan, frames: Frames, target: str) -> None:
             assert v.chunk is not None
             index = np.unravel_index(place, v.counts)
             start = tuple(int(i) * c for i, c in zip(index, v.chunk, strict=True))
-            file[v.name].id.write_direct_chunk(start, data[_PLACE.size :])
+            hidden = f"_nc4_non_coord_{v.name}"  # named like a dimension of which it is no index
+            held = file[hidden if hidden in file else v.name]
+            held.id.write_direct_chunk(start, data[_PLACE.size :])
     with open(made, "r+b") as done:
         os.fsync(done.fileno())
     os.replace(made, target)

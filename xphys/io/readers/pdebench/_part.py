@@ -36,6 +36,8 @@ class Times:
         """From a stored row, which in PDEBench may have one entry more than there are steps."""
         if stored is None:
             return cls(None, steps, "the file stores no times")
+        if stored.dtype.kind not in "fiu":
+            raise FormatError(f"{where}: expected times in numbers, found {stored.dtype}")
         if stored.shape == (steps + 1,):
             said = f"entry {steps} of the stored times, {stored[-1]:g}, has no step: left out"
             return cls(stored[:-1], steps, said)

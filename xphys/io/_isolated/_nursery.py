@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from xphys.errors import SchemaError, XphysError
-from xphys.io._isolated._wire import Gone, receive, send
+from xphys.io._isolated._wire import Gone, encode, receive, send
 
 __all__ = ["Nursery", "nursery"]
 
@@ -118,7 +117,7 @@ class Nursery:
                 self._start()
             assert self._control is not None
             self._control.settimeout(_START)
-            send(self._control, pickle.dumps(request), descriptors)
+            send(self._control, encode(request), descriptors)
             data, _ = receive(self._control, _LARGEST, _START)
             found: dict[str, Any] = json.loads(data)
             return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from xphys.errors import FormatError, SchemaError, XphysError
 from xphys.io._isolated._document import Described
 from xphys.io._isolated._isolation import Isolation
 from xphys.io._isolated._pool import Source, pool
+from xphys.io._isolated._wire import encode
 
 __all__ = ["IsolatedArray", "open_isolated"]
 
@@ -147,16 +147,17 @@ def open_isolated(
         What ``xphys.open`` raises; FormatError too for a child that crashes, or takes too much
         time or memory.
     SchemaError
-        If ``isolation`` is something else, options cannot be pickled, or this is not Linux.
+        If ``isolation`` is something else, options are not numbers, text, arrays
+        or lists and mappings of those, or this is not Linux.
     """
     limits = Isolation() if isolation is True else isolation
     if not isinstance(limits, Isolation):
         raise SchemaError(f"untrusted must be a bool or Isolation(...), got {isolation!r}")
     try:
-        request = pickle.dumps({"paths": list(paths), "tree": tree, "options": dict(options)})
-    except Exception as error:
+        request = encode({"paths": list(paths), "tree": tree, "options": dict(options)})
+    except TypeError as error:
         raise SchemaError(
-            f"untrusted=True: options must be such that can be pickled: {error}"
+            f"untrusted=True: expected options made of numbers, text and arrays: {error}"
         ) from error
     stored = any(is_url(path) or os.path.isdir(path) for path in paths)
     source = Source(request, paths[0], _STORES if stored else _FILES, limits)

@@ -7,7 +7,6 @@ import fcntl
 import math
 import mmap
 import os
-import pickle
 import select
 import signal
 import threading
@@ -23,7 +22,7 @@ from xphys.io._isolated._document import Opened, parse, read_json
 from xphys.io._isolated._isolation import Isolation
 from xphys.io._isolated._nursery import nursery
 from xphys.io._isolated._values import sound
-from xphys.io._isolated._wire import Gone, receive, send
+from xphys.io._isolated._wire import Gone, encode, receive, send
 from xphys.io._limits import LARGEST_DOCUMENT
 
 __all__ = ["Pool", "Source", "pool"]
@@ -76,7 +75,7 @@ class _Child:
         message = {**request, "memory": limits.memory_for(size), "seconds": seconds}
         try:
             self._connection.settimeout(seconds)
-            send(self._connection, pickle.dumps(message), descriptors)
+            send(self._connection, encode(message), descriptors)
             data, _ = receive(self._connection, LARGEST_DOCUMENT, seconds)
             answer = read_json(data)
             if not isinstance(answer, dict):

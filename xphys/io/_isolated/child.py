@@ -11,7 +11,6 @@ import json
 import math
 import mmap
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -24,7 +23,7 @@ import xarray as xr
 
 from xphys.errors import RemoteError, XphysError
 from xphys.io._isolated._document import describe
-from xphys.io._isolated._wire import Gone, receive, send
+from xphys.io._isolated._wire import Gone, decode, receive, send
 from xphys.io._limits import LARGEST_DOCUMENT
 from xphys.schema import record
 
@@ -52,7 +51,7 @@ def main(descriptor: int) -> None:
     with suppress(Gone):
         while True:
             data, passed = receive(control, _LARGEST_REQUEST)
-            request = pickle.loads(data)  # of the parent, which is trusted
+            request = decode(data)
             if "reap" in request:
                 _, status = os.waitpid(request["reap"], 0)
                 send(control, json.dumps({"status": os.waitstatus_to_exitcode(status)}).encode())
@@ -100,7 +99,7 @@ class _Reader:
         """Answer until the parent is gone."""
         while True:
             data, passed = receive(self.connection, _LARGEST_REQUEST)
-            request = pickle.loads(data)  # of the parent, which is trusted
+            request = decode(data)
             if passed:
                 self.shared = mmap.mmap(passed[0], 0)
                 os.close(passed[0])
@@ -117,7 +116,7 @@ class _Reader:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("default")
-                asked = pickle.loads(request["open"]) if "open" in request else None
+                asked = decode(request["open"]) if "open" in request else None
                 made = self.read(**request) if asked is None else self.open(**asked)
             texts = dict.fromkeys(_line(warning.message) for warning in caught)
             document = {**made, "warnings": list(texts)[:_WARNINGS]}

@@ -26,6 +26,7 @@ __all__ = ["HDF5Array", "HDF5File", "close_files", "text"]
 _LARGEST_CHUNK = 2**31  # bytes
 _LARGEST_SMALL = 2**26  # bytes of what is read whole when a file is opened
 _MANY = 1000  # chunks, from which on those never written are worth being left out
+_TEXTS = 64  # elements of text read at a time
 _RATIO = 1100  # deflate makes at most about 1030 bytes out of one
 _PLAIN = "fiucb"
 
@@ -207,7 +208,7 @@ def _texts(dataset: Any, where: str) -> np.ndarray:
     if not dataset.shape:
         return np.asarray(dataset[()])
     out = np.empty(dataset.shape, object)
-    step = max(_MANY // max(math.prod(dataset.shape[1:]), 1), 1)
+    step = max(_TEXTS // max(math.prod(dataset.shape[1:]), 1), 1)
     length = 0
     for start in range(0, len(out), step):
         piece = dataset[start : start + step]
@@ -271,6 +272,8 @@ class HDF5Array(BackendArray):
             raise FormatError(
                 f"{self.file.path}: {self.name!r} has {len(shape)} axes, expected another number"
             )
+        if any(not 0 <= place < shape[axis] for axis, place in self.at.items()):
+            raise FormatError(f"{self.file.path}: {self.name!r} of shape {shape} has no {self.at}")
         self.shape = tuple(shape[axis] for axis in self.order)
         self.chunks = tuple(chunks[axis] for axis in self.order)
 
@@ -281,9 +284,9 @@ class HDF5Array(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         wanted: list[np.ndarray] = [np.array([self.at.get(a, 0)]) for a in range(self._rank)]
-        for axis, part in zip(self.order, key, strict=True):
-            wanted[axis] = positions(part, self.shape[self.order.index(axis)])
         try:
+            for axis, part in zip(self.order, key, strict=True):
+                wanted[axis] = positions(part, self.shape[self.order.index(axis)])
             out = np.empty([w.size for w in wanted], self.dtype)
         except (MemoryError, ValueError) as error:
             raise FormatError(

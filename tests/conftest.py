@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for flag in ("slow", "network", "gpu"):
+    for flag in ("slow", "network", "gpu", "servers"):
         if config.getoption(f"--{flag}"):
             continue
         skip = pytest.mark.skip(reason=f"needs --{flag}")

@@ -250,6 +250,10 @@ class Journal:
             return
         found = await objects.get(self.store, objects.join(self.group, key))
         await objects.put(self.store, place, b"\0" if found is None else b"\1" + found)
+        if await objects.get(self.store, self.key("run.json")) is None:
+            # sealed meanwhile by another writer of the same run: leave nothing behind
+            await objects.delete(self.store, place)
+            self._compare(None)
 
     async def note(self, key: str, records: Iterable[np.ndarray]) -> None:
         """Write the records of an object."""

@@ -16,6 +16,7 @@ It lies under ``_xphys/journal`` in the group while a write runs:
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterable
@@ -257,6 +258,9 @@ class Journal:
 
     async def note(self, key: str, records: Iterable[np.ndarray]) -> None:
         """Write the records of an object."""
+        if isinstance(self.store, LocalStore):
+            await asyncio.to_thread(self.note_here, key, records)
+            return
         data = b"".join(r.tobytes() for r in records)
         await objects.put(self.store, self.key("units", key), data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -28,7 +29,6 @@ def acting(*args: Any, **options: Any) -> Any:
     return _open(*args, **options)
 
 
-module.open = acting  # type: ignore[assignment]
 _read = child._Reader.read
 
 
@@ -38,4 +38,7 @@ def reading(self: Any, *, name: str, **request: Any) -> Any:
     return _read(self, name=name, **request)
 
 
-child._Reader.read = reading  # type: ignore[method-assign, assignment]
+# pytest imports every file to look for doctests: there nothing is to be changed
+if "pytest" not in sys.modules:
+    module.open = acting  # type: ignore[assignment]
+    child._Reader.read = reading  # type: ignore[method-assign, assignment]

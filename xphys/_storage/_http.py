@@ -8,11 +8,12 @@ from typing import Any
 import aiohttp
 from fsspec.implementations.http import HTTPFileSystem
 
+from xphys._storage._remote import CONNECTIONS
+
 __all__ = ["CheckedHTTP", "client"]
 
 # Nothing for so long, and the connection is taken for broken.
 _SILENCE = 60.0  # seconds
-_CONNECTIONS = 32
 
 
 class CheckedHTTP(HTTPFileSystem):  # type: ignore[misc]
@@ -43,5 +44,5 @@ class CheckedHTTP(HTTPFileSystem):  # type: ignore[misc]
 async def client(loop: Any = None, **options: Any) -> Any:
     """A session that waits as long as bytes come."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE, sock_read=_SILENCE)
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     return aiohttp.ClientSession(**{"timeout": timeout, "connector": connector, **options})

@@ -21,18 +21,18 @@ from fsspec.spec import AbstractBufferedFile
 from xphys._storage._retry import Policy, again
 from xphys.errors import FormatError, MissingDependencyError, RemoteError, XphysError
 
-__all__ = ["RemoteFileSystem", "infos", "is_remote", "remote"]
+__all__ = ["CONNECTIONS", "RemoteFileSystem", "infos", "is_remote", "remote"]
 
 _HF = re.compile(
     r"hf://(?:(datasets|spaces|models)/)?([^/@]+/[^/@]+)"
     r"(?:@(refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(.*))?$"
 )
 _READ_ONLY = frozenset({"http", "https", "hf"})
-_CONNECTIONS = 32
+CONNECTIONS = 32
 
 
 def _s3(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    config = {"retries": {"max_attempts": 0}, "max_pool_connections": _CONNECTIONS}
+    config = {"retries": {"max_attempts": 0}, "max_pool_connections": CONNECTIONS}
     if "endpoint_url" in options or "endpoint_url" in options.get("client_kwargs", {}):
         # servers other than Amazon's do not all know the newer checksums
         config |= {
@@ -158,7 +158,7 @@ def infos(
 
 
 async def _infos(system: RemoteFileSystem, paths: Sequence[str]) -> list[dict[str, Any] | None]:
-    gate = asyncio.Semaphore(_CONNECTIONS)
+    gate = asyncio.Semaphore(CONNECTIONS)
 
     async def one(path: str) -> dict[str, Any] | None:
         async with gate:

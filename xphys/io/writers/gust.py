@@ -16,6 +16,7 @@ import xarray as xr
 from xphys._storage import is_url
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.io.writers._frames import Frames
+from xphys.io.writers._identity import identity_of
 from xphys.schema import ENSEMBLE_DIMS, PROVENANCE, record, spatial_dims
 
 __all__ = ["to_gust"]
@@ -140,7 +141,7 @@ class _Plan:
         """Equal for writes of equal data."""
         from dask.base import tokenize
 
-        data = [(self.source, _identity(v)) for field in self.fields for v in field.variables]
+        data = [(self.source, identity_of(v)) for field in self.fields for v in field.variables]
         names = [(field.name, field.stacked) for field in self.fields]
         kept = {name: values.tobytes() for name, values in self.coordinates.items()}
         token = tokenize(data, names, self.steps, self.shape, kept, sorted(self.attributes.items()))
@@ -189,21 +190,6 @@ class _Plan:
                 )
         data = np.stack(single, axis=-1) if field.stacked else single[0]
         return zlib.compress(data.tobytes(), _LEVEL)
-
-
-def _identity(variable: xr.Variable) -> str:
-    """Equal for equal values, without reading a file."""
-    from dask.base import tokenize
-
-    if variable.chunks is not None:
-        return str(variable.data.name)
-    if variable._in_memory:
-        return str(tokenize(variable.values))
-    held, steps = variable._data, []
-    while hasattr(held, "array"):  # what was selected from what
-        steps.append((type(held).__name__, getattr(getattr(held, "key", None), "tuple", None)))
-        held = held.array
-    return str(tokenize(steps, type(held).__name__, variable.attrs))
 
 
 def _plan(ds: xr.Dataset, names: dict[str, str]) -> _Plan:

@@ -20,6 +20,7 @@ SOURCES = {
     "MRI 64": "athenak/mri_64",
     "MRI 128": "athenak/mri_128",
     "Orszag-Tang": "athenak/orszag_tang_smr",
+    "PDEBench 2-D CFD": "formats/pdebench_2d_cfd.hdf5",
     "3-D linear wave": "athenak/linear_wave_3d_smr",
     "ERA-Interim": "public/eraint_uvz.nc",
 }

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xphys._dims import lift, resolve_dims, whole
-from xphys.errors import SchemaError
+from xphys._dims import lift, real_variables, reduce_blocks, resolve_dims, stack, whole
+from xphys.errors import SchemaError, UnknownNameError
 
 
 def refuse(*args, **kwargs):
@@ -103,3 +103,50 @@ def test_lift_refuses_other_positions(field):
     other = field.assign_coords(x=field.x + 1)
     with pytest.raises(ValueError, match="exact"):
         lift(np.add, field, other, core_dims=["x"], output_dtypes=[float])
+
+
+def sums(values, *, core):
+    axes = tuple(range(values.ndim - core, values.ndim))
+    return values.sum(axis=axes, keepdims=True)[..., None]
+
+
+def added(states, *, axes):
+    return states.sum(axis=tuple(range(states.ndim - 1 - axes, states.ndim - 1)))
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 1}, {"time": 3, "y": 1, "x": 4}, {"x": 1}])
+@pytest.mark.parametrize("over", [("x", "y"), ("time", "y", "x"), ("time",), ()])
+def test_reduce_blocks_equals_the_whole_lazily(field, chunks, over):
+    given = field if chunks is None else field.chunk(chunks)
+    with dask.config.set(scheduler=refuse):
+        lazy = reduce_blocks(sums, added, given, over=over, size=1)
+    assert (lazy.chunks is None) == (chunks is None)
+    expected = field.sum(over) if over else field
+    np.testing.assert_allclose(lazy.squeeze("state").compute(), expected, rtol=1e-12)
+    assert lazy.dims == (*(d for d in field.dims if d not in over), "state")
+    assert "Re" in lazy.coords
+
+
+def test_real_variables_are_named_or_found():
+    tag = {"vector": "velocity"}
+    ds = xr.Dataset(
+        {
+            "u": (("y", "x"), np.ones((2, 3)), {**tag, "component": "x"}),
+            "v": ("x", np.ones(3), {**tag, "component": "y"}),
+            "w": ("x", np.ones(3) + 1j),
+        }
+    )
+    assert list(real_variables(ds)) == ["u", "v"]
+    assert list(real_variables(ds, dims=["y"])) == ["u"]
+    assert list(real_variables(ds, "velocity")) == ["u", "v"]
+    assert list(real_variables(ds.u.rename(None))) == ["data"]
+    with pytest.raises(UnknownNameError, match="'p'"):
+        real_variables(ds, ["p"])
+    with pytest.raises(SchemaError, match="complex"):
+        real_variables(ds, "w")
+
+
+def test_stack_fills_what_is_missing():
+    parts = {"a": xr.DataArray([1.0, 2.0], dims="x"), "b": xr.DataArray(3.0)}
+    found = stack(parts, ["a", "b", "c"])
+    np.testing.assert_array_equal(found, [[1, 2], [3, 3], [np.nan, np.nan]])

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from xphys.errors import SchemaError
-from xphys.schema import SPATIAL_DIMS, spatial_dims
+from xphys.errors import SchemaError, UnknownNameError
+from xphys.schema import SPATIAL_DIMS, spatial_dims, vectors
 
-__all__ = ["lift", "resolve_dims", "whole"]
+__all__ = ["lift", "real_variables", "reduce_blocks", "resolve_dims", "stack", "whole"]
+
+_PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
+_AT_ONCE = 8  # states that one task merges
 
 
 def resolve_dims(
@@ -57,6 +62,87 @@ def resolve_dims(
     if not names:
         raise SchemaError(f"expected at least one of the dims {existing}, got none")
     return tuple(d for d in existing if d in names)
+
+
+def real_variables(
+    obj: xr.Dataset | xr.DataArray,
+    variables: str | Iterable[Hashable] | None = None,
+    *,
+    dims: Iterable[Hashable] = (),
+) -> dict[str, xr.DataArray]:
+    """Real variables that a function shall work on.
+
+    Parameters
+    ----------
+    obj : Dataset or DataArray
+        The object; a DataArray without a name is called "data".
+    variables : str or iterable of str, optional
+        Names of variables, or of vectors for all their components; by default all real ones.
+    dims : iterable of str, optional
+        By default only variables with all of these are taken; a named one must have them.
+
+    Returns
+    -------
+    dict of str to DataArray
+        At least one.
+
+    Raises
+    ------
+    UnknownNameError
+        If a name does not exist.
+    SchemaError
+        If a variable is not of real numbers, is still packed, or lacks a dim; or there is none.
+
+    Examples
+    --------
+    >>> list(real_variables(xr.Dataset({"u": ("x", [1.0]), "name": ("x", ["a"])})))
+    ['u']
+    """
+    needed = set(dims)
+    if isinstance(obj, xr.DataArray):
+        if variables is not None:
+            raise SchemaError("variables= is for a Dataset: a DataArray has only its own values")
+        return {str(obj.name or "data"): _real(obj, needed)}
+    if variables is None:
+        found = {
+            str(n): _real(v, needed)
+            for n, v in obj.data_vars.items()
+            if v.dtype.kind in "biuf" and needed <= set(v.dims)
+        }
+        if not found:
+            having = f" that has the dims {sorted(map(str, needed))}" if needed else ""
+            raise SchemaError(f"expected a variable of real numbers{having}, found none")
+        return found
+    known = vectors(obj)
+    names: list[Hashable] = []
+    for name in [variables] if isinstance(variables, str) else list(variables):
+        if name in obj.variables:
+            names.append(name)
+        elif name in known:
+            names += known[str(name)].values()
+        else:
+            raise UnknownNameError(
+                f"expected variables out of {[*obj.data_vars, *known]}, got {name!r}"
+            )
+    if not names:
+        raise SchemaError("expected at least one variable, got none")
+    return {str(name): _real(obj[name], needed) for name in dict.fromkeys(names)}
+
+
+def _real(field: xr.DataArray, needed: set[Hashable]) -> xr.DataArray:
+    if field.dtype.kind not in "biuf":
+        raise SchemaError(f"{field.name!r} is {field.dtype}: expected real numbers")
+    if packed := sorted(_PACKED & set(field.attrs)):
+        raise SchemaError(
+            f"variable {field.name!r} is still packed or masked by attrs {packed}: decode it with "
+            "xr.decode_cf(ds)"
+        )
+    if not needed <= set(field.dims):
+        raise SchemaError(
+            f"variable {field.name!r} has dims {field.dims}, expected {sorted(map(str, needed))} "
+            "among them: leave it out with variables=..."
+        )
+    return field
 
 
 def whole(array: xr.DataArray, dims: Iterable[Hashable]) -> xr.DataArray:
@@ -166,3 +252,125 @@ def lift(
     for output in result if isinstance(result, tuple) else (result,):
         output.attrs = {}
     return result
+
+
+def reduce_blocks(
+    state: Callable[..., Any],
+    merge: Callable[..., Any],
+    *arrays: xr.DataArray,
+    over: Sequence[Hashable],
+    size: int,
+    kwargs: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """One state of all values along some dims, from the states of the blocks.
+
+    Each block is read once; a few states at a time are merged, so that memory does not grow with
+    their number.
+
+    Parameters
+    ----------
+    state : callable
+        ``state(*blocks, core=n, **kwargs)``: blocks of shape (..., c_1, ..., c_n) to
+        (..., 1, ..., 1, size), float64.
+    merge : callable
+        ``merge(states, axes=n)``: (..., b_1, ..., b_n, size) to (..., size).
+    *arrays : DataArray
+        Of equal dims and sizes.
+    over : sequence of str
+        Dims to reduce, in the order in which the kernel sees them.
+    size : int
+        Numbers of a state.
+    kwargs : mapping, optional
+        Further keyword arguments of ``state``.
+
+    Returns
+    -------
+    DataArray
+        Dims that are left, with their coordinates, and ``state``.
+    """
+    core = list(over)
+    lead = [d for d in arrays[0].dims if d not in core]
+    ordered = [a.transpose(*lead, *core) for a in arrays]
+    first = ordered[0]
+    kernel = partial(state, core=len(core), **(kwargs or {}))
+    if all(a.chunks is None for a in ordered):
+        data = merge(kernel(*(a.to_numpy() for a in ordered)), axes=len(core))
+    else:
+        data = _reduced(kernel, merge, ordered, len(core), size)
+    coords = {n: c.variable for n, c in first.coords.items() if not set(c.dims) & set(core)}
+    return xr.DataArray(data, coords, [*lead, "state"])
+
+
+def _reduced(
+    kernel: Callable[..., Any],
+    merge: Callable[..., Any],
+    ordered: Sequence[xr.DataArray],
+    core: int,
+    size: int,
+) -> Any:
+    import dask.array as da
+
+    sizes = next(a.chunksizes for a in ordered if a.chunks is not None)
+    blocks = [a.chunk(sizes).data for a in ordered]
+    chunks, ndim = blocks[0].chunks, blocks[0].ndim
+    lead = ndim - core
+    states = da.map_blocks(
+        kernel,
+        *blocks,
+        chunks=(*chunks[:lead], *((1,) * len(c) for c in chunks[lead:]), (size,)),
+        new_axis=[ndim],
+        dtype=np.float64,
+        meta=np.empty((0,) * (ndim + 1)),
+    )
+    if not core:
+        return states
+    together = partial(_together, merge=merge)
+    return da.reduction(
+        states,
+        chunk=_unchanged,
+        combine=together,
+        aggregate=together,
+        axis=tuple(range(lead, ndim)),
+        dtype=np.float64,
+        concatenate=True,
+        split_every=_AT_ONCE,
+        meta=np.empty((0,) * (lead + 1)),
+    )
+
+
+def _unchanged(states: Any, axis: Any, keepdims: bool) -> Any:
+    return states
+
+
+def _together(states: Any, axis: tuple[int, ...], keepdims: bool, merge: Any) -> Any:
+    merged = merge(states, axes=len(axis))
+    return np.expand_dims(merged, axis) if keepdims else merged
+
+
+def stack(
+    parts: Mapping[Hashable, xr.DataArray] | Mapping[str, xr.DataArray],
+    names: Iterable[Hashable],
+    dim: str = "variable",
+) -> xr.DataArray:
+    """Put one array per name on a new first dim; NaN where a name has none.
+
+    Parameters
+    ----------
+    parts : mapping of str to DataArray
+        Values; they may differ in dims.
+    names : iterable of str
+        Labels of the new dim.
+    dim : str
+        Its name.
+
+    Returns
+    -------
+    DataArray
+        All dims of all parts behind the new one.
+    """
+    values = {str(name): part for name, part in parts.items()}
+    labels = [str(name) for name in names]
+    filled = [values.get(name, xr.DataArray(np.nan)).rename(None) for name in labels]
+    wide = xr.broadcast(*xr.align(*filled, join="outer"))
+    index = xr.DataArray(labels, dims=dim, name=dim)
+    return xr.concat(wide, index, coords="minimal", compat="override", join="outer")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._machine import describe
-from benchmarks.torture import cloud, flips, kill, malformed, races
+from benchmarks.torture import bounds, cloud, decoders, flips, kill, malformed, races
 from benchmarks.torture._stores import warm_up
 
 RESULTS = Path(__file__).parents[1] / "results"
-PARTS = ("kill", "flips", "races", "disk", "cloud", "malformed")
+PARTS = ("kill", "flips", "races", "disk", "cloud", "malformed", "codecs", "bounds")
 _SHOWN = 20  # failures of a part in the page
 
 
@@ -42,6 +42,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             share=options.share,
             log=sys.stderr.write,
         ),
+        "codecs": lambda: decoders.run(options.decoded, seed, methods=tuple(options.methods)),
+        "bounds": lambda: bounds.run(options.values, seed, patterns=options.patterns),
     }
     out = {}
     for name in options.only or PARTS:
@@ -107,6 +109,10 @@ def main() -> int:
     parser.add_argument("--malformed", type=int, default=5000, help="files of each format")
     parser.add_argument("--formats", nargs="*", default=[], help="of malformed files; all")
     parser.add_argument("--share", type=float, default=0.1, help="of these also read by a child")
+    parser.add_argument("--decoded", type=int, default=100_000, help="byte strings per method")
+    parser.add_argument("--methods", nargs="*", default=[], help="of codecs; all")
+    parser.add_argument("--values", type=int, default=10**8, help="float32 under bounds")
+    parser.add_argument("--patterns", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given repeatedly")
     parser.add_argument("--name", default="torture", help="of the files with the results")

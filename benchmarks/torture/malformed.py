@@ -327,6 +327,17 @@ def _one(name: str, mutations: int, seed: int, share: float) -> dict[str, Any]:
     return out
 
 
+def _import() -> None:
+    """What every child needs, once: a fork takes it along."""
+    import h5netcdf  # noqa: F401
+    import h5py  # noqa: F401
+    import netCDF4  # noqa: F401
+    import scipy.io  # noqa: F401
+
+    import xphys.io._open
+    import xphys.io.readers.zarr_store  # noqa: F401
+
+
 def run(
     mutations: int = 5000,
     seed: int = 0,
@@ -356,6 +367,7 @@ def run(
     dict
         Format -> counts of outcomes and failures.
     """
+    _import()
     out = {}
     for name in formats or tuple(FORMATS):
         out[name] = _one(name, mutations, seed, share)

@@ -27,6 +27,13 @@ ABSENT = {
     (DataTreeAccessor, "compare"): {"stored"},
     (DataArrayAccessor, "compress"): {"variables"},
     (DataArrayAccessor, "spectra"): {"variables"},
+    (DataArrayAccessor, "moments"): {"variables"},
+    (DataArrayAccessor, "pdf"): {"variables"},
+    (DataArrayAccessor, "structure_functions"): {"variables"},
+    (DataArrayAccessor, "autocorrelation"): {"variables"},
+    (DataArrayAccessor, "correlation_lengths"): {"variables"},
+    (DataArrayAccessor, "distances"): {"variables"},
+    (DataArrayAccessor, "ensemble_scores"): {"variables"},
 }
 
 

@@ -144,6 +144,18 @@ def test_compress_some_variables(source: str, ds: xr.Dataset, tmp_path) -> None:
     assert 0 < float(abs(plain.density - ds.density).max()) <= 0.1
 
 
+def test_compress_keeps_invariants(source: str, ds: xr.Dataset, tmp_path) -> None:
+    store = str(tmp_path / "kept.zarr")
+    options = ("--preserve", "mean,positivity", "--effort", "fast", "--scope", "chunk")
+    run("compress", source, store, "--vrmse", "0.05", *options)
+    plain = xr.open_zarr(store).load()
+    sums = plain.density.astype("f8").sum(("y", "x")) / ds.density.astype("f8").sum(("y", "x"))
+    assert float(abs(sums - 1).max()) < 1e-12
+    assert "'charm'" in failure("compress", source, store, "--preserve", "charm", "--overwrite")
+    text = failure("compress", source, store, "--preserve", "spectrum=wide", "--overwrite")
+    assert "spectrum=wide" in text
+
+
 def test_compress_reports_a_broken_bound(source: str, tmp_path, monkeypatch) -> None:
     honest = codecs.compress
     loose = lambda ds, *, vrmse, **rest: honest(ds, vrmse=10 * vrmse, **rest)  # noqa: E731

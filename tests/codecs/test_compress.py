@@ -128,7 +128,9 @@ def test_a_bound_for_each_variable() -> None:
 def test_each_chunk_is_encoded_once_and_not_decoded(
     tmp_path: Path, counted: dict[str, int]
 ) -> None:
-    c = codecs.compress(_waves(), vrmse=1e-2, variables=["u", "v"], chunks={"time": 16})
+    apart = codecs.AutoOptions(together=False)
+    names = ["u", "v"]
+    c = codecs.compress(_waves(), vrmse=1e-2, variables=names, chunks={"time": 16}, options=apart)
     io.to_zarr(c, tmp_path / "c.zarr")
     assert counted == {"encode": 6, "decode": 0}
 
@@ -266,7 +268,7 @@ def test_source_packing_is_dropped(tmp_path: Path) -> None:
         ({"vrmse": {"w": 1e-2}}, BoundError, "names .'w'."),
         ({"variables": ["w"]}, UnknownNameError, "no variable 'w'"),
         ({"variables": ["flag"]}, SchemaError, "expected a numeric one"),
-        ({"method": "magic"}, UnknownNameError, "known are auto, lossless, transform"),
+        ({"method": "magic"}, UnknownNameError, "known are auto, lossless, .*transform"),
         ({"scope": "galaxy"}, SchemaError, "scope must be one of"),
         ({"chunks": {"time": -7}}, SchemaError, "positive or -1"),
     ],

@@ -1,59 +1,15 @@
-"""Transforms, integers, streams: each part on its own."""
+"""Streams and exact points: each part on its own."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from xphys._streams import Reader, deflate, inflate, join_planes, split_planes, varint
-from xphys.coding import integers, transforms
 from xphys.coding.exact import read_points, write_points
 from xphys.errors import CorruptDataError
-
-KINDS = (transforms.NONE, transforms.COSINE, transforms.FOURIER)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 16, 31])
-@pytest.mark.parametrize("kind", KINDS)
-def test_transforms_are_orthonormal(n: int, kind: int) -> None:
-    matrix = transforms.forward(np.eye(n), (transforms.NONE, kind))
-    assert np.allclose(matrix @ matrix.T, np.eye(n), atol=1e-13)
-    assert np.allclose(transforms.inverse(matrix, (transforms.NONE, kind)), np.eye(n), atol=1e-13)
-
-
-def test_separable_round_trip_in_four_dimensions() -> None:
-    a = np.random.default_rng(0).standard_normal((4, 5, 6, 7))
-    kinds = (1, 2, 2, 1)
-    assert np.allclose(transforms.inverse(transforms.forward(a, kinds), kinds), a, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", [transforms.COSINE, transforms.FOURIER])
-def test_scan_runs_from_low_to_high(kind: int) -> None:
-    order = transforms.scan((9, 8), (kind, kind))
-    assert order[0] == 0
-    assert sorted(order) == list(range(72))
-
-
-@given(
-    hnp.arrays(
-        np.int64,
-        st.integers(0, 3000),
-        elements=st.one_of(st.just(0), st.integers(-2, 2), st.integers(-(2**31) + 1, 2**31 - 1)),
-    )
-)
-@settings(max_examples=60, deadline=None)
-def test_integers_round_trip(values: np.ndarray) -> None:
-    data = integers.pack(values)
-    assert np.array_equal(integers.unpack(data, values.size), values)
-
-
-def test_sparse_integers_are_small() -> None:
-    values = np.zeros(10**5, np.int64)
-    values[:50] = 1000
-    assert len(integers.pack(values)) < 200
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8"])

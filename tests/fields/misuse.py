@@ -68,6 +68,12 @@ def same(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def curved(ds: xr.Dataset) -> xr.Dataset:
+    """Positions x that depend on y too."""
+    places = ds.x + 0.1 * ds.y
+    return ds.drop_vars("x").assign_coords(x=places.transpose("y", "x").variable)
+
+
 def swap(values, first, second):
     values[[first, second]] = values[[second, first]]
     return values
@@ -133,6 +139,25 @@ MISUSES = [
     Misuse("gradient of an unknown", same, ask("gradient_heat"), "density.*'heat'", U),
     Misuse("divergence of an unknown", same, ask("divergence_wind"), "velocity.*'wind'", U),
     Misuse("curl of an unknown", same, ask("curl_wind"), "velocity.*'wind'", U),
+    Misuse("compact of order 2", same, ask("vorticity", method="compact"), r"\(4, 6\).*order=2"),
+    Misuse(
+        "compact on a periodic axis",
+        same,
+        ask("vorticity", method="compact", order=4),
+        "is periodic.*open axes",
+    ),
+    Misuse(
+        "compact on stretched points",
+        place("x", lambda v: v**1.1),
+        ask("vorticity", method={"x": "compact"}, order=4),
+        "nonuniform spacing.*'finite'",
+    ),
+    Misuse(
+        "too few for compact differences",
+        lambda ds: ds.isel(x=slice(0, 6)),
+        ask("vorticity", method={"x": "compact"}, order=6),
+        "6 points.*7 points",
+    ),
     Misuse("unknown scalar", same, integrate(scalars=["heat"]), "density.*'heat'", U),
     # options
     Misuse("unknown method", same, ask("vorticity", method="fast"), "spectral.*'fast'"),
@@ -148,6 +173,8 @@ MISUSES = [
     ),
     # axes
     Misuse("no positions", lambda ds: ds.drop_vars("x"), ask("vorticity"), "'x' has no coord"),
+    Misuse("curved grid", curved, ask("vorticity"), r"dims \('y', 'x'\), expected only"),
+    Misuse("curved grid, sum", curved, integrate(), r"dims \('y', 'x'\), expected only"),
     Misuse("unsorted", place("x", lambda v: swap(v, 2, 5)), ask("vorticity"), "monotonic.*sortby"),
     Misuse("duplicate", place("x", lambda v: put(v, 3, v[2])), ask("vorticity"), "monotonic"),
     Misuse("NaN position", place("x", lambda v: put(v, 3, np.nan)), ask("vorticity"), "NaN or inf"),
@@ -272,7 +299,28 @@ MISUSES = [
     Misuse("A in a slice", lambda ds: ds.isel(z=2), ask("vector_potential"), "slice", made=cube),
     Misuse("psi in a cube", same, ask("streamfunction"), "2-D box", made=cube),
     Misuse(
-        "psi between walls", at("y", boundary="wall"), ask("streamfunction"), "walls.*periodic"
+        "psi between open ends", at("y", boundary="open"), ask("streamfunction"), "periodic.*'wall'"
+    ),
+    Misuse(
+        "psi between walls of three points",
+        lambda ds: at("y", boundary="wall")(ds.isel(y=[0, 1, 2])),
+        ask("streamfunction"),
+        "4 or more",
+    ),
+    Misuse(
+        "psi between walls in bounds beside the points",
+        lambda ds: at("y", boundary="wall")(ds).assign_coords(
+            y_bounds=(("y", "nv"), np.ones((8, 2)))
+        ),
+        ask("streamfunction"),
+        "hold their points",
+    ),
+    Misuse(
+        "A between walls",
+        at("y", boundary="wall"),
+        ask("vector_potential"),
+        "boundary 'wall'",
+        made=mhd,
     ),
     Misuse(
         "A in a part of the box",

@@ -47,8 +47,9 @@ def test_vorticity_of_the_producers_own_files(simulation_data):
         assert relative(back - omega, omega) < 1e-12
 
 
-def test_vorticity_of_rayleigh_benard_is_the_solvers_own(simulation_data):
-    name = sorted((simulation_data / "dedalus" / "snapshots").glob("*_s1.h5"))[0]
+def rayleigh_benard(folder) -> tuple[xr.Dataset, np.ndarray]:
+    """Velocities of the solver's own file, and its vorticity."""
+    name = sorted((folder / "dedalus" / "snapshots").glob("*_s1.h5"))[0]
     with h5py.File(name) as file:
         scales = {key.split("_hash")[0]: np.asarray(v) for key, v in file["scales"].items()}
         tasks = {key: np.asarray(v) for key, v in file["tasks"].items()}
@@ -68,7 +69,11 @@ def test_vorticity_of_rayleigh_benard_is_the_solvers_own(simulation_data):
             "x": ("x", x, {"period": 4.0, "boundary": "periodic"}),
         },
     )
-    stored = tasks["vorticity"].transpose(0, 2, 1)  # dw/dx - du/dz
+    return ds, tasks["vorticity"].transpose(0, 2, 1)  # dw/dx - du/dz
+
+
+def test_vorticity_of_rayleigh_benard_is_the_solvers_own(simulation_data):
+    ds, stored = rayleigh_benard(simulation_data)
     result = derive(ds, "vorticity", "divergence", "vorticity_y")
     assert "Chebyshev" in result.vorticity.attrs["method"]
     assert relative(result.vorticity - stored, stored) < 1e-9
@@ -187,6 +192,19 @@ def test_waves_fronts_and_reactions_keep_what_their_equations_say(simulation_dat
     change = means.mean_rate - (feed + kill) * means.mean_B
     total = 50 * (change.values[1:] + change.values[:-1]) / 2
     np.testing.assert_allclose(np.diff(means.mean_B), total, atol=2e-3)
+
+
+def test_streamfunction_of_rayleigh_benard_gives_the_flow_back(simulation_data):
+    ds, _ = rayleigh_benard(simulation_data)
+    ds = ds.isel(time=[1, -1])
+    slopes = derive(derive(ds, "streamfunction"), "gradient_streamfunction")
+    for velocity, slope in (
+        (ds.velocity_x, slopes.gradient_streamfunction_z),
+        (ds.velocity_z, -slopes.gradient_streamfunction_x),
+    ):
+        error = np.sqrt(((slope - velocity) ** 2).mean(("z", "x")) / (velocity**2).mean(("z", "x")))
+        assert float(error[0]) < 1e-8  # smooth
+        assert float(error[1]) < 5e-5  # turbulent: as free of divergence as the solver's flow is
 
 
 def test_convection_fills_its_box(simulation_data):

@@ -132,3 +132,13 @@ def test_messages_are_one_line() -> None:
     error = FormatError("a\nb\x1b[2J" + "c" * 9999)
     assert str(error).startswith("a b [2Jcc")
     assert len(str(error)) == 2003
+
+
+@pytest.mark.parametrize(("at", "order"), [({0: 0}, [0]), ({2: 0}, [0, 1]), ({1: 9}, [0])])
+def test_axes_that_the_dataset_does_not_have(
+    path: str, at: dict[int, int], order: list[int]
+) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = np.zeros((2, 3))
+    with pytest.raises(FormatError, match="'x'"):
+        HDF5Array(HDF5File(path), "x", at=at, order=order)

@@ -289,7 +289,9 @@ def test_append_of_lossless_data(tmp_path: Path, first: int) -> None:
 def test_append_of_compressed_data(tmp_path: Path) -> None:
     ds, target = _run(64)[["rho", "flow"]], tmp_path / "rho.zarr"
     parts = [
-        ds.isel(time=part).phys.compress(vrmse=1e-2, variables=["rho"], chunks={"time": 8})
+        ds.isel(time=part).phys.compress(
+            vrmse=1e-2, variables=["rho"], scope="chunk", chunks={"time": 8}
+        )
         for part in (slice(0, 32), slice(32, 64))
     ]
     parts[0].phys.to_zarr(target, chunks={"time": 8})
@@ -299,7 +301,19 @@ def test_append_of_compressed_data(tmp_path: Path) -> None:
     error = abs(xphys.open(target).rho - ds.rho).max()
     assert float(error) <= xphys.open(target).rho.attrs["compression_max_error"]
     with pytest.raises(SchemaError, match="whole stored chunks"):
-        ds.phys.compress(vrmse=1e-2, chunks={"time": 5}).phys.to_zarr(target, append_dim="time")
+        ds.phys.compress(vrmse=1e-2, scope="chunk", chunks={"time": 5}).phys.to_zarr(
+            target, append_dim="time"
+        )
+
+
+def test_bounds_over_the_whole_variable_cannot_be_appended_to(tmp_path: Path) -> None:
+    ds, target = _run(64)[["rho"]], tmp_path / "rho.zarr"
+    ds.isel(time=slice(0, 32)).phys.compress(vrmse=1e-2).phys.to_zarr(target)
+    with pytest.raises(SchemaError, match="scope='chunk'"):
+        ds.isel(time=slice(32, 64)).phys.compress(vrmse=1e-2).phys.to_zarr(
+            target, append_dim="time"
+        )
+    assert xphys.open(target).sizes["time"] == 32
 
 
 def test_region_and_stale_version(store: Path) -> None:
@@ -344,7 +358,7 @@ def _stop_in_append(store: Path) -> xr.Dataset:
     lazy = da.map_blocks(stop, da.from_array(more.flow.values, chunks=5), name="stop", dtype="f8")
     broken = more.assign(
         flow=(more.flow.dims, lazy), rho=(more.rho.dims, more.rho.values)
-    ).phys.compress(vrmse=1e-2, variables=["rho"], chunks={"time": 8})
+    ).phys.compress(vrmse=1e-2, variables=["rho"], scope="chunk", chunks={"time": 8})
     with dask.config.set(scheduler="synchronous"), pytest.raises(_Stop):
         broken.phys.to_zarr(store, append_dim="time")
     return more

@@ -108,3 +108,18 @@ def test_equal_runs_give_equal_bytes(tmp_path, kind, monkeypatch):
     assert stores.difference(tmp_path / "b", wanted) == ""
     (tmp_path / "b" / "zarr.json").write_bytes(b"{}")
     assert stores.difference(tmp_path / "b", wanted) == "other bytes ['zarr.json']"
+
+
+def test_changed_bytes_of_chunks_are_refused_or_decode(tmp_path):
+    methods = ("lossless", "transform", "bitround")
+    report = torture(tmp_path, "codecs", "--decoded", "400", "--methods", *methods)
+    for name in methods:
+        assert report[name]["failures"] == []
+        assert report[name]["outcomes"]["CorruptDataError"] > 100
+
+
+def test_bounds_hold_on_adversarial_values(tmp_path):
+    report = torture(tmp_path, "bounds", "--values", "300000", "--no-patterns")
+    for part, values in (("float32", 300_000), ("float64", 30_000)):
+        assert report[part]["failures"] == []
+        assert report[part]["values"] >= values

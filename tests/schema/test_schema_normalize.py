@@ -331,3 +331,10 @@ def test_geographic_files_are_left_untouched(simulation_data, name):
     with xr.open_dataset(simulation_data / name, chunks={}) as ds:
         assert normalize(ds).identical(ds)
         assert not [f for f in validate(ds) if f.code in ("dim-order", "dimension-name")]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names:UserWarning")
+def test_a_dim_that_appears_twice_is_refused():
+    ds = xr.Dataset({"u": (("x", "time", "x"), np.zeros((2, 3, 2)))})
+    with pytest.raises(SchemaError, match="each dim may appear once"):
+        normalize(ds)

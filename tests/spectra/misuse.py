@@ -90,6 +90,12 @@ def masked(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign(density=(ds.density.dims, data, ds.density.attrs))
 
 
+def curved(ds: xr.Dataset) -> xr.Dataset:
+    """Positions x that depend on y too."""
+    places = ds.x + 0.1 * ds.y
+    return ds.drop_vars("x").assign_coords(x=places.transpose("y", "x").variable)
+
+
 D = {"variables": "density"}
 U = UnknownNameError
 S = SchemaError
@@ -97,6 +103,7 @@ S = SchemaError
 MISUSE: list[tuple[str, Change, dict[str, Any], Outcome]] = [
     # axes
     ("no coordinate", lambda ds: ds.drop_vars("x"), D, (S, "no coordinate")),
+    ("curved grid", curved, D, (S, "rectangular grid")),
     ("no period", attrs("x", period=None), D, (S, "not periodic")),
     ("wrong period", attrs("x", period=3.0), D, (S, "not periodic")),
     ("period in other units", attrs("x", period=200.0), D, (S, "not periodic")),

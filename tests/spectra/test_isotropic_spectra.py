@@ -271,3 +271,12 @@ def test_real_turbulence(simulation_data):
     np.testing.assert_allclose(result.wavenumber, np.arange(1, 29), rtol=1e-12)
     # dealiased at two thirds of the Nyquist wavenumber or truncated there: corners are empty
     assert float(result.u[-1][~result.complete].sum() / result.u[-1].sum()) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(256, 512), (96, 80, 96)])
+def test_an_offset_and_stripes_cost_large_frames_no_digits(shape):
+    rng = np.random.default_rng(3)
+    stripes = 3.0 * (np.arange(shape[-2]) % 8 == 0)[:, None]
+    data = (1e4 + stripes + rng.normal(size=(1, *shape))).astype(np.float32)
+    exact = isotropic(data.astype(np.float64), lengths=(1.0,) * len(shape))
+    np.testing.assert_allclose(isotropic(data, lengths=(1.0,) * len(shape)), exact, rtol=2e-5)

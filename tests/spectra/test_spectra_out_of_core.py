@@ -10,6 +10,7 @@ import xarray as xr
 
 from xphys.errors import CorruptDataError, SchemaError
 from xphys.spectra import _pencils, _scratch, spectra
+from xphys.spectra._blocks import sums_of_frames
 
 
 def refuse(*args, **kwargs):
@@ -195,3 +196,43 @@ def test_blocks_stay_within_the_memory():
     largest = np.prod([max(c) for c in turned.chunks]) * turned.dtype.itemsize
     assert largest <= room.block
     assert turned.chunks[1] == (24,)
+
+
+def test_small_blocks_are_joined_before_they_are_cut_up():
+    steps = 40960
+    old = ((64,) * (steps // 64), (128,), (128,))
+    new = ((steps,), (1,) * 128, (64, 64))
+    joined = _pencils._joined(old, new, 4, _pencils.Room(96 * 2**20))
+    assert joined == ((512,) * 80, (128,), (128,))  # memory / 3
+    # not beyond a border that both have: the parts before and behind it go on by themselves
+    assert _pencils._together((4, 4, 4, 4, 2), (8, 10), 3) == (8, 10)
+    large = ((16, 16), (4096,), (4096,))
+    assert _pencils._joined(large, ((32,), (64,) * 64, (4096,)), 4, _pencils.Room(2**30)) == large
+
+
+def test_joined_blocks_give_the_same_values(folder):
+    field = box({"y": 8, "x": 8}, times=96)
+    dims = {"dims": "time", "window": "hann"}
+    field = field.assign_coords(time=("time", np.arange(96.0)))
+    expected = spectra(field, **dims)
+    lazy = spectra(field.chunk(time=3), **dims, memory=96 * 8 * 8 * 8 // 4, scratch=str(folder))
+    np.testing.assert_allclose(lazy, expected, rtol=1e-12)
+
+
+def test_a_kernel_gets_the_blocks_themselves():
+    data = np.random.default_rng(0).normal(size=(4, 8, 8))
+    seen = []
+
+    def kernel(block):
+        seen.append(np.shares_memory(block, data))
+        return block.sum(axis=(-2, -1))[:, None] * np.ones(3)
+
+    array = da.map_blocks(
+        lambda block_info=None: data[slice(*block_info[None]["array-location"][0])],
+        chunks=((2, 2), (8,), (8,)), dtype=data.dtype, meta=np.empty((0, 0, 0)),
+    )  # fmt: skip
+    field = xr.DataArray(array, {"time": np.arange(4.0)}, ("time", "y", "x"))
+    result = sums_of_frames(kernel, [field], ["y", "x"], 3)
+    assert result.chunksizes == {"time": (2, 2), "wavenumber": (3,)}
+    np.testing.assert_array_equal(result[:, 1].compute(scheduler="sync"), data.sum(axis=(1, 2)))
+    assert seen == [True, True]

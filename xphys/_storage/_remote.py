@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.spec import AbstractBufferedFile
 
+from xphys._storage._hub import hub_address, hub_url
 from xphys._storage._retry import Policy, again
-from xphys.errors import FormatError, MissingDependencyError, RemoteError, XphysError
+from xphys.errors import MissingDependencyError, RemoteError, XphysError
 
 __all__ = ["CONNECTIONS", "RemoteFileSystem", "infos", "is_remote", "remote"]
 
-_HF = re.compile(
-    r"hf://(?:(datasets|spaces|models)/)?([^/@]+/[^/@]+)"
-    r"(?:@(refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(.*))?$"
-)
 _READ_ONLY = frozenset({"http", "https", "hf"})
+# They close their connections in a loop of their own: used in another one, each leaves a traceback
+# at the end of the program.
+_OWN_LOOP = frozenset({"abfs", "gs"})
 CONNECTIONS = 32
 
 
@@ -172,30 +170,32 @@ async def _infos(system: RemoteFileSystem, paths: Sequence[str]) -> list[dict[st
 
 def _hub(url: str, options: Mapping[str, Any]) -> str:
     """Where the hub serves a file: reading needs none of its other interfaces."""
-    found = _HF.match(url)
-    if found is None:
-        raise FormatError(
-            f"{url}: expected hf://datasets/OWNER/NAME[@REVISION]/PATH (or spaces, models)"
-        )
-    kind, name, revision, path = found.groups()
     endpoint = options.get("endpoint") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    kind = f"{kind}/" if kind and kind != "models" else ""
-    revision = quote(revision or "main", safe="")
-    return f"{endpoint.rstrip('/')}/{kind}{name}/resolve/{revision}/{path or ''}"
+    return hub_address(url, endpoint)
+
+
+def _google(settings: Mapping[str, Any]) -> Any:
+    """gcsfs; another endpoint than Google's has no gRPC to be asked for the kind of a bucket."""
+    if settings.get("endpoint_url"):
+        from gcsfs.core import GCSFileSystem  # type: ignore[import-untyped]
+
+        return GCSFileSystem(**settings)
+    return fsspec.filesystem("gs", **settings)
 
 
 def _inner(scheme: str, options: Mapping[str, Any], asynchronous: bool) -> Any:
     """fsspec's file system with its own retries and its cache of listings switched off."""
     protocol, settings = _SCHEMES[scheme](dict(options))
-    # adlfs leaves a traceback at the end of the program if it has no loop of its own
-    own_loop = not asynchronous or protocol == "abfs"
+    own_loop = not asynchronous or protocol in _OWN_LOOP
     settings = {"use_listings_cache": False, **settings, "asynchronous": not own_loop}
     try:
         if protocol == "http":
             from xphys._storage._http import CheckedHTTP, client
+            from xphys._storage._hub_files import HubFileSystem
 
-            return CheckedHTTP(get_client=client, **settings)
-        system = fsspec.filesystem(protocol, **settings)
+            kind = HubFileSystem if scheme == "hf" else CheckedHTTP
+            return kind(get_client=client, **settings)
+        system = _google(settings) if protocol == "gs" else fsspec.filesystem(protocol, **settings)
     except ImportError as error:
         raise MissingDependencyError(
             f"{scheme}:// needs a package that is not installed: pip install 'xphys[cloud]'"
@@ -207,6 +207,11 @@ def _inner(scheme: str, options: Mapping[str, Any], asynchronous: bool) -> Any:
         if once is not None:
             system._request = partial(once, system)
     return system
+
+
+async def _elsewhere(method: Callable[[], Coroutine[Any, Any, Any]], loop: Any) -> Any:
+    """What a method gives that has to run in another loop."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(method(), loop))
 
 
 class RemoteFileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -255,11 +260,16 @@ class RemoteFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def url(self, path: str) -> str:
         """What users call it."""
+        if self.scheme == "hf":
+            return hub_url(path)
         return path if "://" in path else f"{self.scheme}://{path}"
 
     async def _ask(self, name: str, path: str, *args: Any, **kwargs: Any) -> Any:
-        method = getattr(self.inner, name)
-        return await again(lambda: method(path, *args, **kwargs), self.url(path), self.policy)
+        method = partial(getattr(self.inner, name), path, *args, **kwargs)
+        home = None if self.inner.asynchronous else self.inner.loop
+        if home not in (None, asyncio.get_running_loop()):
+            method = partial(_elsewhere, method, home)
+        return await again(method, self.url(path), self.policy)
 
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["Bound", "Cross", "DType", "Dims", "FilePath", "Mode", "Region", "Store", "Window"]
+__all__ = [
+    "Bins",
+    "Bound",
+    "Cross",
+    "DType",
+    "Dims",
+    "FilePath",
+    "Mode",
+    "Names",
+    "Operator",
+    "Preserve",
+    "Region",
+    "Store",
+    "Window",
+]
 
+Bins = int | Sequence[float] | np.ndarray
 Bound = float | Mapping[Hashable, float]
 DType = str | np.dtype[Any]
 Dims = str | Iterable[Hashable]
 FilePath = str | PathLike[str]
+Names = str | Iterable[str]
+Operator = Callable[..., Any] | Sequence[Callable[..., Any]]
+Preserve = Iterable[str] | Mapping[str, float | None]
 Mode = Literal["w", "w-", "a", "r+"]
 Region = Mapping[str, slice] | Literal["auto"]
 Store = str | PathLike[str] | Any  # or an open Zarr store

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xphys import codecs, io, metrics, schema, spectra
+from xphys import codecs, io, metrics, schema, spectra, stats
 from xphys.accessors import _view
 from xphys.accessors._convert import as_array, as_dataset, stored_of
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Cross, Dims, Mode, Region, Store, Window
+from xphys.accessors._types import (
+    Bins,
+    Cross,
+    Dims,
+    Mode,
+    Names,
+    Preserve,
+    Region,
+    Store,
+    Window,
+)
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -57,9 +67,12 @@ class DataArrayAccessor:
         max_rel: float | None = None,
         psnr: float | None = None,
         pointwise_rel: float | None = None,
-        scope: str = "variable",
+        scope: str | Iterable[str] = "variable",
         method: str = "auto",
+        effort: str = "normal",
+        preserve: Preserve = (),
         chunks: Mapping[str, int] | None = None,
+        options: codecs.AutoOptions | None = None,
     ) -> xr.DataArray:
         """Compress within error bounds, lazily."""
         ds = codecs.compress(
@@ -72,7 +85,10 @@ class DataArrayAccessor:
             pointwise_rel=pointwise_rel,
             scope=scope,
             method=method,
+            effort=effort,
+            preserve=preserve,
             chunks=chunks,
+            options=options,
         )
         return as_array(ds, self._obj)
 
@@ -148,4 +164,154 @@ class DataArrayAccessor:
             nan=nan,
             memory=memory,
             scratch=scratch,
+        )
+
+    @documented("xphys.stats:moments")
+    def moments(
+        self,
+        *,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Mean, variance, skewness and kurtosis of variables."""
+        return stats.moments(
+            self._obj,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.stats:pdf")
+    def pdf(
+        self,
+        *,
+        bins: Bins = 100,
+        range: tuple[float, float] | None = None,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Probability density of the values of variables."""
+        return stats.pdf(
+            self._obj,
+            bins=bins,
+            range=range,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.spectra:structure_functions")
+    def structure_functions(
+        self,
+        *,
+        orders: Sequence[float] = (2, 3, 4),
+        dims: Dims | None = None,
+        lags: int | Sequence[int] | None = None,
+        absolute: bool = False,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Structure functions by direction and separation."""
+        return spectra.structure_functions(
+            self._obj,
+            orders=orders,
+            dims=dims,
+            lags=lags,
+            absolute=absolute,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.spectra:autocorrelation")
+    def autocorrelation(
+        self,
+        *,
+        dims: Dims | None = None,
+        lags: int | None = None,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Autocorrelation by direction and separation."""
+        return spectra.autocorrelation(
+            self._obj,
+            dims=dims,
+            lags=lags,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.spectra:correlation_lengths")
+    def correlation_lengths(
+        self,
+        *,
+        dims: Dims | None = None,
+        lags: int | None = None,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Lengths over which fields are correlated."""
+        return spectra.correlation_lengths(
+            self._obj,
+            dims=dims,
+            lags=lags,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.metrics:scores")
+    def scores(
+        self,
+        reference: xr.DataArray,
+        names: Names | None = None,
+        *,
+        dims: Dims | None = None,
+        data_range: float | None = None,
+    ) -> xr.Dataset:
+        """Score these fields against a reference."""
+        return metrics.scores(
+            self._obj,
+            reference,
+            names,
+            dims=dims,
+            data_range=data_range,
+        )
+
+    @documented("xphys.metrics:distances")
+    def distances(
+        self,
+        reference: xr.DataArray,
+        *,
+        bins: int = 128,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Distances between the distributions of these values and of a reference."""
+        return metrics.distances(
+            self._obj,
+            reference,
+            bins=bins,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.metrics:ensemble_scores")
+    def ensemble_scores(
+        self,
+        reference: xr.DataArray,
+        *,
+        member: str | None = None,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Score this ensemble against what came true."""
+        return metrics.ensemble_scores(
+            self._obj,
+            reference,
+            member=member,
+            dims=dims,
+            skipna=skipna,
         )

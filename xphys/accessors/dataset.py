@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
-from xphys import codecs, fields, io, metrics, schema, spectra, stats
+from xphys import codecs, features, fields, io, metrics, schema, spectra, stats
 from xphys.accessors import _view
 from xphys.accessors._convert import stored_of
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Cross, Dims, DType, FilePath, Mode, Region, Store, Window
+from xphys.accessors._types import (
+    Bins,
+    Bound,
+    Cross,
+    Dims,
+    DType,
+    FilePath,
+    Mode,
+    Names,
+    Operator,
+    Preserve,
+    Region,
+    Store,
+    Window,
+)
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -57,10 +71,13 @@ class DatasetAccessor:
         max_rel: Bound | None = None,
         psnr: Bound | None = None,
         pointwise_rel: Bound | None = None,
-        scope: str = "variable",
+        scope: str | Iterable[str] = "variable",
         method: str = "auto",
+        effort: str = "normal",
+        preserve: Preserve = (),
         variables: Iterable[Hashable] | None = None,
         chunks: Mapping[str, int] | None = None,
+        options: codecs.AutoOptions | None = None,
     ) -> xr.Dataset:
         """Compress within error bounds, lazily."""
         return codecs.compress(
@@ -73,8 +90,47 @@ class DatasetAccessor:
             pointwise_rel=pointwise_rel,
             scope=scope,
             method=method,
+            effort=effort,
+            preserve=preserve,
             variables=variables,
             chunks=chunks,
+            options=options,
+        )
+
+    @documented("xphys.codecs:estimate_compression")
+    def estimate_compression(
+        self,
+        *,
+        vrmse: Bound | None = None,
+        rel_l2: Bound | None = None,
+        max_abs: Bound | None = None,
+        max_rel: Bound | None = None,
+        psnr: Bound | None = None,
+        pointwise_rel: Bound | None = None,
+        scope: str | Iterable[str] = "variable",
+        method: str = "auto",
+        effort: str = "normal",
+        preserve: Preserve = (),
+        variables: Iterable[Hashable] | None = None,
+        chunks: Mapping[str, int] | None = None,
+        options: codecs.AutoOptions | None = None,
+    ) -> xr.Dataset:
+        """Ratio, seconds and method of each variable, from a sample."""
+        return codecs.estimate_compression(
+            self._obj,
+            vrmse=vrmse,
+            rel_l2=rel_l2,
+            max_abs=max_abs,
+            max_rel=max_rel,
+            psnr=psnr,
+            pointwise_rel=pointwise_rel,
+            scope=scope,
+            method=method,
+            effort=effort,
+            preserve=preserve,
+            variables=variables,
+            chunks=chunks,
+            options=options,
         )
 
     @documented("xphys.metrics:compare")
@@ -200,6 +256,28 @@ class DatasetAccessor:
             scratch=scratch,
         )
 
+    @documented("xphys.features:features")
+    def features(
+        self,
+        families: Names | None = None,
+        names: Names | None = None,
+        *,
+        level: str = "trajectory",
+        over_realizations: Names = ("mean", "std", "cv"),
+        over_time: Names | None = None,
+        operator: Operator | None = None,
+    ) -> xr.DataArray:
+        """Describe steps and trajectories by named numbers."""
+        return features.features(
+            self._obj,
+            families,
+            names,
+            level=level,
+            over_realizations=over_realizations,
+            over_time=over_time,
+            operator=operator,
+        )
+
     @documented("xphys.fields:degrade")
     def degrade(self, factor: int | Mapping[str, int], *, method: str = "block") -> xr.Dataset:
         """Bring fields to a coarser grid, by means over cells or cut Fourier series."""
@@ -237,4 +315,226 @@ class DatasetAccessor:
             order=order,
             gamma=gamma,
             sound_speed=sound_speed,
+        )
+
+    @documented("xphys.stats:moments")
+    def moments(
+        self,
+        variables: Dims | None = None,
+        *,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Mean, variance, skewness and kurtosis of variables."""
+        return stats.moments(
+            self._obj,
+            variables,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.stats:pdf")
+    def pdf(
+        self,
+        variables: Dims | None = None,
+        *,
+        bins: Bins = 100,
+        range: tuple[float, float] | None = None,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Probability density of the values of variables."""
+        return stats.pdf(
+            self._obj,
+            variables,
+            bins=bins,
+            range=range,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.spectra:structure_functions")
+    def structure_functions(
+        self,
+        variables: Dims | None = None,
+        *,
+        orders: Sequence[float] = (2, 3, 4),
+        dims: Dims | None = None,
+        lags: int | Sequence[int] | None = None,
+        absolute: bool = False,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Structure functions by direction and separation."""
+        return spectra.structure_functions(
+            self._obj,
+            variables,
+            orders=orders,
+            dims=dims,
+            lags=lags,
+            absolute=absolute,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.spectra:autocorrelation")
+    def autocorrelation(
+        self,
+        variables: Dims | None = None,
+        *,
+        dims: Dims | None = None,
+        lags: int | None = None,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Autocorrelation by direction and separation."""
+        return spectra.autocorrelation(
+            self._obj,
+            variables,
+            dims=dims,
+            lags=lags,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.spectra:correlation_lengths")
+    def correlation_lengths(
+        self,
+        variables: Dims | None = None,
+        *,
+        dims: Dims | None = None,
+        lags: int | None = None,
+        skipna: bool = False,
+        memory: int | str = "1GB",
+        scratch: str | None = None,
+    ) -> xr.Dataset:
+        """Lengths over which fields are correlated."""
+        return spectra.correlation_lengths(
+            self._obj,
+            variables,
+            dims=dims,
+            lags=lags,
+            skipna=skipna,
+            memory=memory,
+            scratch=scratch,
+        )
+
+    @documented("xphys.metrics:scores")
+    def scores(
+        self,
+        reference: xr.Dataset,
+        names: Names | None = None,
+        *,
+        dims: Dims | None = None,
+        data_range: float | None = None,
+    ) -> xr.Dataset:
+        """Score these fields against a reference."""
+        return metrics.scores(
+            self._obj,
+            reference,
+            names,
+            dims=dims,
+            data_range=data_range,
+        )
+
+    @documented("xphys.metrics:distances")
+    def distances(
+        self,
+        reference: xr.Dataset,
+        variables: Dims | None = None,
+        *,
+        bins: int = 128,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Distances between the distributions of these values and of a reference."""
+        return metrics.distances(
+            self._obj,
+            reference,
+            variables,
+            bins=bins,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.metrics:ensemble_scores")
+    def ensemble_scores(
+        self,
+        reference: xr.Dataset,
+        variables: Dims | None = None,
+        *,
+        member: str | None = None,
+        dims: Dims | None = None,
+        skipna: bool = False,
+    ) -> xr.Dataset:
+        """Score this ensemble against what came true."""
+        return metrics.ensemble_scores(
+            self._obj,
+            reference,
+            variables,
+            member=member,
+            dims=dims,
+            skipna=skipna,
+        )
+
+    @documented("xphys.metrics:analyze")
+    def analyze(
+        self,
+        reference: xr.Dataset,
+        variable: str | None = None,
+        *,
+        bins: int = 100,
+        range: tuple[float, float] | None = None,
+        samples: tuple[int | None, int | None] | None = None,
+    ) -> xr.Dataset:
+        """Analyse this reconstruction of a flow: spectra, values, errors."""
+        return metrics.analyze(
+            self._obj,
+            reference,
+            variable,
+            bins=bins,
+            range=range,
+            samples=samples,
+        )
+
+    @documented("xphys.metrics:domain_gap")
+    def domain_gap(
+        self,
+        other: xr.Dataset,
+        variables: Dims | None = None,
+        *,
+        method: str = "block",
+        bins: int = 100,
+    ) -> xr.Dataset:
+        """Compare with the same run at another resolution."""
+        return metrics.domain_gap(
+            self._obj,
+            other,
+            variables,
+            method=method,
+            bins=bins,
+        )
+
+    @documented("xphys.metrics:sustained")
+    def sustained(
+        self,
+        *,
+        variable: str | None = None,
+        mid: tuple[float, float] | None = None,
+        late: tuple[float, float] | None = None,
+        period: float | None = None,
+        thresholds: tuple[float, float] = (0.3, 0.01),
+    ) -> xr.Dataset:
+        """Tell whether turbulence lasts."""
+        return metrics.sustained(
+            self._obj,
+            variable=variable,
+            mid=mid,
+            late=late,
+            period=period,
+            thresholds=thresholds,
         )

@@ -17,7 +17,7 @@ from xphys.accessors._convert import (
     stored_of,
 )
 from xphys.accessors._documented import documented
-from xphys.accessors._types import Bound, Cross, Dims, Store, Window
+from xphys.accessors._types import Bound, Cross, Dims, Preserve, Store, Window
 
 __all__ = ["DataTreeAccessor"]
 
@@ -60,10 +60,13 @@ class DataTreeAccessor:
         max_rel: Bound | None = None,
         psnr: Bound | None = None,
         pointwise_rel: Bound | None = None,
-        scope: str = "variable",
+        scope: str | Iterable[str] = "variable",
         method: str = "auto",
+        effort: str = "normal",
+        preserve: Preserve = (),
         variables: Iterable[Hashable] | None = None,
         chunks: Mapping[str, int] | None = None,
+        options: codecs.AutoOptions | None = None,
     ) -> xr.DataTree:
         """Compress every node within error bounds, lazily."""
         return map_nodes(
@@ -78,8 +81,11 @@ class DataTreeAccessor:
                 pointwise_rel=pointwise_rel,
                 scope=scope,
                 method=method,
+                effort=effort,
+                preserve=preserve,
                 variables=variables,
                 chunks=chunks,
+                options=options,
             ),
         )
 

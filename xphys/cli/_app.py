@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from xphys._version import __version__
+from xphys.cli.analyze import analyze
 from xphys.cli.compare import compare
 from xphys.cli.compress import compress
 from xphys.cli.convert import convert
 from xphys.cli.demo import demo
+from xphys.cli.features import features
 from xphys.cli.info import info
 from xphys.cli.repair import repair
 from xphys.cli.spectra import spectra
@@ -31,9 +33,11 @@ COMMANDS = (
     convert,
     compress,
     compare,
+    analyze,
     verify,
     repair,
     spectra,
+    features,
     stats,
     virtual,
 )

@@ -26,13 +26,13 @@ COLUMNS = {
 
 def measure(test: xr.Dataset, reference: xr.Dataset) -> metrics.Comparison:
     """Compare over all dims and compute; with stored sizes where ``test`` lies in a store."""
-    stored = {str(name): size for name, size in io.stored_bytes(test).items()}
+    stored = {str(name): size for name, size in io.stored_bytes(test, {}).items()}
     return metrics.compare(test, reference, stored=stored or None).compute()
 
 
 def total_stored(ds: xr.Dataset) -> int:
     """Bytes of all variables of an opened store."""
-    return sum(int(size) for size in io.stored_bytes(ds).values())
+    return sum(int(size) for size in io.stored_bytes(ds, {}).values())
 
 
 def rows(comparison: xr.Dataset) -> list[dict[str, Any]]:

@@ -10,16 +10,19 @@ import xarray as xr
 from xphys import codecs, io
 from xphys.accessors import bytes_text
 from xphys.cli._bounds import broken, parse_bound
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, Store, emit_json
 from xphys.cli._progress import ProgressBar
 from xphys.cli._report import measure, print_rows, rows
 from xphys.cli._write import check_target
 from xphys.cli.convert import Overwrite
+from xphys.errors import BoundError
 
 __all__ = ["compress"]
 
 # What codecs.compress keeps when no bound is given.
 DEFAULT_VRMSE = 1e-2
+_SCOPES = ("variable", "chunk")
 _FORM = "number, or variable=number; may be repeated"
 
 
@@ -37,10 +40,25 @@ def compress(
     psnr: Annotated[list[str] | None, _bound("Peak signal-to-noise ratio in dB")] = None,
     pointwise_rel: Annotated[list[str] | None, _bound("Largest error over value")] = None,
     method: Annotated[str, typer.Option(help="Method of coding.")] = "auto",
+    effort: Annotated[
+        str, typer.Option(help="How long to search for the smallest: fast, normal or max.")
+    ] = "normal",
+    scope: Annotated[
+        str,
+        typer.Option(help="What bounds hold for: variable, chunk, or dims with commas (y,x)."),
+    ] = "variable",
+    preserve: Annotated[
+        str,
+        typer.Option(
+            help="Invariants to keep, with commas: mean, energy, positivity, spectrum "
+            "(spectrum=0.01 for another tolerance)."
+        ),
+    ] = "",
     variables: Annotated[
         str | None, typer.Option(help="Variables to compress, with commas; others lossless.")
     ] = None,
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
     as_json: AsJson = False,
 ) -> None:
     """Compress a source within error bounds, read the store back and check the bounds.
@@ -50,7 +68,7 @@ def compress(
     Example: xphys compress run.zarr small.zarr --vrmse 1e-2 --max-abs density=1e-3
     """
     check_target(store, source=source, overwrite=overwrite)
-    ds = io.open(source)
+    ds = open_source(source, untrusted)
     asked = {
         "vrmse": vrmse,
         "rel_l2": rel_l2,
@@ -64,7 +82,15 @@ def compress(
     bounds: dict[str, Any] = {
         kind: parse_bound(kind, entries, names) for kind, entries in asked.items()
     }
-    compressed = codecs.compress(ds, **bounds, method=method, variables=chosen)
+    compressed = codecs.compress(
+        ds,
+        **bounds,
+        method=method,
+        effort=effort,
+        scope=scope if scope in _SCOPES else tuple(d for d in scope.split(",") if d),
+        preserve=_preserve(preserve),
+        variables=chosen,
+    )
     with ProgressBar("compressing"):
         io.to_zarr(compressed, store, mode="w" if overwrite else "w-")
     with ProgressBar("checking"):
@@ -76,6 +102,20 @@ def compress(
     _report(store, ds, found, failures, as_json)
     if failures:
         raise typer.Exit(1)
+
+
+def _preserve(text: str) -> dict[str, float | None]:
+    """Names, some with a tolerance."""
+    found: dict[str, float | None] = {}
+    for entry in filter(None, text.split(",")):
+        name, equals, value = entry.partition("=")
+        try:
+            found[name] = float(value) if equals else None
+        except ValueError:
+            raise BoundError(
+                f"expected a name or name=tolerance for --preserve, got {entry!r}"
+            ) from None
+    return found
 
 
 def _report(

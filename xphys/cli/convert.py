@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import dask
 import typer
+import xarray as xr
 
-from xphys import io
 from xphys._storage import expand
 from xphys.accessors import bytes_text
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, emit_json
 from xphys.cli._progress import ProgressBar
 from xphys.cli._select import advice, select, sizes
@@ -64,6 +65,7 @@ def convert(
         bool, typer.Option("--resume/--no-resume", help="Go on with a write that was stopped.")
     ] = True,
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
     as_json: AsJson = False,
 ) -> None:
     """Write any source that xphys opens in another format, losslessly.
@@ -84,9 +86,9 @@ def convert(
     ]
     for one, request in jobs:
         found.check(request, one)
-    with _workers(threads, cluster):
+    with _workers(threads, cluster) as client:
         done = [
-            _convert(one, request, found, as_json, {
+            _convert(open_source(one, untrusted), one, request, found, client, as_json, {
                 "variables": variables,
                 "time": time,
                 "time_values": time_values,
@@ -132,14 +134,21 @@ def _names(paths: list[str]) -> list[str]:
 
 
 def _convert(
-    source: str, request: Request, found: Format, as_json: bool, part: dict[str, Any]
+    ds: xr.Dataset,
+    source: str,
+    request: Request,
+    found: Format,
+    client: Any,
+    as_json: bool,
+    part: dict[str, Any],
 ) -> dict[str, Any]:
-    ds = select(io.open(source), **part)
+    ds = select(ds, **part)
     said = advice(ds, request.chunks, request.shards) if found.takes else []
     if not as_json:
         for line in said:
             typer.echo(f"xphys: {line}", err=True)
-    with ProgressBar(f"converting {os.path.basename(source.rstrip('/'))}"):
+    label = f"converting {os.path.basename(source.rstrip('/'))}"
+    with ProgressBar(label, client=client):
         found.write(ds, request)
     stored = found.stored(request)
     if not as_json:
@@ -157,18 +166,16 @@ def _convert(
 
 
 @contextmanager
-def _workers(threads: int | None, cluster: int) -> Iterator[None]:
-    """Threads of this process, or processes of a cluster on this machine."""
-    with ExitStack() as stack:
-        if cluster:
-            from distributed import Client
+def _workers(threads: int | None, cluster: int) -> Iterator[Any]:
+    """Threads of this process, or processes of a cluster on this machine and their client."""
+    if cluster:
+        from distributed import Client
 
-            client = stack.enter_context(
-                Client(  # type: ignore[no-untyped-call]
-                    n_workers=cluster, threads_per_worker=threads, dashboard_address=":0"
-                )
-            )
+        with Client(  # type: ignore[no-untyped-call]
+            n_workers=cluster, threads_per_worker=threads, dashboard_address=":0"
+        ) as client:
             typer.echo(f"xphys: {cluster} workers, see {client.dashboard_link}", err=True)
-        elif threads is not None:
-            stack.enter_context(dask.config.set(scheduler="threads", num_workers=threads))
-        yield
+            yield client
+        return
+    with dask.config.set({"scheduler": "threads", "num_workers": threads} if threads else {}):
+        yield None

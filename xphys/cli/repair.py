@@ -8,6 +8,7 @@ import typer
 import xarray as xr
 
 from xphys import codecs, io, schema
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson
 from xphys.cli._progress import ProgressBar
 from xphys.cli.verify import ExistingStore, Group, report
@@ -22,6 +23,7 @@ def repair(
         typer.Argument(help="What the store was written from; without it, a change is undone."),
     ] = None,
     group: Group = None,
+    untrusted: Untrusted = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute damaged objects again from the source, or undo an append that was not finished.
@@ -30,7 +32,7 @@ def repair(
 
     Example: xphys repair small.zarr "run/*.bin"
     """
-    ds = None if source is None else _as_written(store, source, group)
+    ds = None if source is None else _as_written(store, source, group, untrusted)
     with ProgressBar("repairing"):
         mended = io.repair(store, ds, group=group)
     if not as_json:
@@ -38,8 +40,8 @@ def repair(
     report(mended, as_json)
 
 
-def _as_written(store: str, source: str, group: str | None) -> xr.Dataset:
-    ds = io.open(source)
+def _as_written(store: str, source: str, group: str | None, untrusted: bool) -> xr.Dataset:
+    ds = open_source(source, untrusted)
     place = store if group is None else f"{store.rstrip('/')}/{group}"
     for step in schema.provenance(io.open(place, strict=False)):
         if step["operation"] == "compress":

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xphys import io, plotting
 from xphys import spectra as functions
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, emit_json, number, print_table
 from xphys.cli._progress import ProgressBar
 from xphys.errors import XphysError
@@ -47,13 +48,14 @@ def spectra(
     output: Annotated[
         Path | None, typer.Option(help="Write .nc or .zarr, or a picture (.png, .pdf, .svg).")
     ] = None,
+    untrusted: Untrusted = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute spectra by wavenumber.
 
     Example: xphys spectra run.zarr --quantity energy --output spectra.png
     """
-    ds = io.open(source)
+    ds = open_source(source, untrusted)
     chosen = _listed(variables)
     result = functions.spectra(
         ds,

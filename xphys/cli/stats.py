@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 
-from xphys import io
 from xphys import stats as functions
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, emit_json, number, print_table
 from xphys.cli._progress import ProgressBar
 from xphys.cli._select import listed
@@ -31,6 +31,7 @@ def stats(
     ] = None,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Keep them in a file.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Compute also what is there.")] = False,
+    untrusted: Untrusted = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute mean, deviation, extremes and rms of each variable once, and keep them.
@@ -40,7 +41,7 @@ def stats(
 
     Example: xphys stats run.zarr
     """
-    ds = io.open(source)
+    ds = open_source(source, untrusted)
     names = listed(variables)
     found, place = None, output or (functions.place(ds) if save else None)
     if place is not None and not force:

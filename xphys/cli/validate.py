@@ -6,18 +6,19 @@ import dataclasses
 
 import typer
 
-from xphys import io, schema
+from xphys import schema
+from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, emit_json
 
 __all__ = ["validate"]
 
 
-def validate(source: Source, as_json: AsJson = False) -> None:
+def validate(source: Source, untrusted: Untrusted = False, as_json: AsJson = False) -> None:
     """Check a source against the data model; exit code 1 if anything is found.
 
     Example: xphys validate "run/*.bin"
     """
-    findings = schema.validate(io.open(source))
+    findings = schema.validate(open_source(source, untrusted))
     if as_json:
         emit_json([dataclasses.asdict(finding) for finding in findings])
     elif findings:

@@ -6,7 +6,16 @@ from xphys._lazy import attach
 
 if TYPE_CHECKING:
     from xphys.codecs._api import compress as compress
+    from xphys.codecs._estimate import estimate_compression as estimate_compression
+    from xphys.codecs._options import AutoOptions as AutoOptions
 
-__all__ = ["compress"]
+__all__ = ["AutoOptions", "compress", "estimate_compression"]
 
-__getattr__, __dir__ = attach(__name__, {"compress": "._api"})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "AutoOptions": "._options",
+        "compress": "._api",
+        "estimate_compression": "._estimate",
+    },
+)

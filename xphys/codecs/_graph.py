@@ -1,39 +1,101 @@
-"""The two layers behind a compressed array: bytes of each chunk, and values decoded from them."""
+"""The layers behind a compressed array: bytes of each chunk, and values decoded from them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.task_spec import Task, TaskRef
+from dask.graph_manipulation import bind
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.task_spec import List, Task, TaskRef
 
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.frame import decode_chunk, encode_chunk
-from xphys.coding.header import header_size, parse
+from xphys.coding.header import parse
+from xphys.coding.reference import merge, reference
 from xphys.coding.request import Request
 from xphys.io import DecodeLayer, Facts, PayloadLayer, PayloadSpec, attach_payload
 
-__all__ = ["compressed"]
+__all__ = ["Scope", "compressed", "describe", "states_of"]
+
+Index = tuple[int, ...]
 
 
-def _encode(block: np.ndarray, request: Request) -> bytes:
-    return encode_chunk(np.asarray(block), request)
+@dataclass(frozen=True)
+class Scope:
+    """Over which axes norms and ranges are taken.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        One number for everything along these axes; each position along the others has its own.
+    chunk : bool
+        True if they are those of each stored chunk.
+    """
+
+    axes: tuple[int, ...]
+    chunk: bool = False
+
+
+def _encode(
+    block: np.ndarray, request: Request, state: np.ndarray | tuple[int, ...] | None
+) -> bytes:
+    """Bytes of a chunk; axes stand for the state over those axes of the chunk itself."""
+    block = np.asarray(block)
+    if isinstance(state, tuple):
+        state = reference(block, state)
+    return encode_chunk(block, request, state)
 
 
 def _decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return decode_chunk(data).reshape(shape)
 
 
-def _describe(data: bytes) -> Facts:
+def describe(data: bytes) -> Facts:
+    """What a manifest records of a chunk."""
     header = parse(data)
     unit = 2.0**header.exponent
-    size = header_size(len(header.shape), len(header.blocks))
-    return Facts(header.rms * unit, header.peak * unit, size)
+    return Facts(header.rms * unit, header.peak * unit, header.size)
 
 
-def compressed(source: da.Array, chunks: tuple[int, ...], request: Request) -> da.Array:
+def _measure(block: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return reference(np.asarray(block), axes)
+
+
+def _merge(parts: list[np.ndarray]) -> np.ndarray:
+    return merge(parts)
+
+
+def states_of(
+    source: da.Array, axes: tuple[int, ...], token: str
+) -> tuple[da.Array, dict[Index, Any]]:
+    """States over some axes of an array in chunks, and which of them belongs to each chunk."""
+    measured, merged = f"compress-measure-{token}", f"compress-reference-{token}"
+    tasks: dict[Any, Any] = {}
+    parts = defaultdict(list)
+    owner = {}
+    for index in product(*map(range, source.numblocks)):
+        group = tuple(0 if i in axes else n for i, n in enumerate(index))
+        key = (measured, *index)
+        tasks[key] = Task(key, _measure, TaskRef((source.name, *index)), axes)
+        parts[group].append(TaskRef(key))
+        owner[index] = (merged, *group)
+    for group, keys in parts.items():
+        key = (merged, *group)
+        tasks[key] = Task(key, _merge, List(*keys))
+    chunks = tuple((1,) if i in axes else sizes for i, sizes in enumerate(source.chunks))
+    graph = HighLevelGraph.from_collections(merged, MaterializedLayer(tasks), [source])
+    return da.Array(graph, merged, chunks, meta=np.empty((0,) * source.ndim)), owner
+
+
+def compressed(
+    source: da.Array, chunks: tuple[int, ...], request: Request, scope: Scope
+) -> da.Array:
     """Array of the values that a reader will get, with the payload behind it.
 
     Parameters
@@ -44,6 +106,9 @@ def compressed(source: da.Array, chunks: tuple[int, ...], request: Request) -> d
         Shape of the stored chunks.
     request : Request
         Method, bounds, roles, periodicity.
+    scope : Scope
+        Where norms and ranges are those of more than one chunk the source is read twice: first
+        for them, then, once they are known, to be coded. No chunk waits in memory in between.
 
     Returns
     -------
@@ -51,19 +116,29 @@ def compressed(source: da.Array, chunks: tuple[int, ...], request: Request) -> d
         Chunked as stored, native byte order.
     """
     source = source.rechunk(chunks)
-    token = tokenize(source.name, chunks, request)
+    token = tokenize(source.name, chunks, request, scope)
     payload, decoded = f"compress-encode-{token}", f"compress-decode-{token}"
+    relative = request.bounds is not None and request.bounds.relative
+    far = relative and not scope.chunk and any(source.numblocks[i] > 1 for i in scope.axes)
+    near = scope.axes if relative and not scope.chunk and len(scope.axes) < source.ndim else None
+    owner: dict[Index, Any] = {}
+    beside: tuple[da.Array, ...] = ()
+    if far:
+        states, owner = states_of(source, scope.axes, token)
+        source, beside = bind(source, states, seed=token), (states,)
     encode, decode = {}, {}
     for index in product(*map(range, source.numblocks)):
         shape = tuple(sizes[i] for sizes, i in zip(source.chunks, index, strict=True))
         made, read = (payload, *index), (decoded, *index)
-        encode[made] = Task(made, _encode, TaskRef((source.name, *index)), request)
+        state = TaskRef(owner[index]) if far else near
+        encode[made] = Task(made, _encode, TaskRef((source.name, *index)), request, state)
         decode[read] = Task(read, _decode, TaskRef(made), shape)
-    spec = PayloadSpec(FrameCodec(request), chunks, _describe)
+    spec = PayloadSpec(FrameCodec(request), chunks, describe, scope.chunk or not relative)
     return attach_payload(
         source,
         PayloadLayer(encode),
         DecodeLayer(decode, spec, payload),
         name=decoded,
         dtype=source.dtype.newbyteorder("="),
+        beside=beside,
     )

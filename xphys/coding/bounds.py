@@ -9,7 +9,7 @@ import numpy as np
 
 from xphys.errors import BoundError
 
-__all__ = ["KINDS", "Bounds", "Limits"]
+__all__ = ["KINDS", "RELATIVE_MARGIN", "ULP_MARGIN", "Allowance", "Bounds", "Limits"]
 
 KINDS = ("vrmse", "rel_l2", "max_abs", "max_rel", "psnr", "pointwise_rel")
 
@@ -22,7 +22,7 @@ ULP_MARGIN = 4.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one chunk in the units of the array they are checked on.
+    """Bounds of one chunk in the units of the array that a method is given.
 
     Attributes
     ----------
@@ -43,12 +43,27 @@ class Limits:
         """True if single points are bounded."""
         return math.isfinite(self.absolute) or math.isfinite(self.relative)
 
-    def tolerance(self, x: np.ndarray) -> np.ndarray | float:
-        """Largest error allowed at each point of x, margin included; same units as x."""
-        keep = 1.0 - RELATIVE_MARGIN
-        if not math.isfinite(self.relative):
-            return self.absolute * keep
-        return np.asarray(np.minimum(self.absolute, self.relative * np.abs(x)) * keep)
+
+@dataclass(frozen=True)
+class Allowance:
+    """What bounds allow relative to a reference.
+
+    Attributes
+    ----------
+    mean_square : ndarray of float64
+        Largest mean squared error in units of ``4**exponent``, one for each group.
+    absolute : ndarray of float64
+        Largest error of a single point in the units of the variable, one for each group.
+    relative : float
+        Largest error of a single point as a share of its magnitude.
+    exponent : int
+        Of the unit of ``mean_square``.
+    """
+
+    mean_square: np.ndarray
+    absolute: np.ndarray
+    relative: float
+    exponent: int
 
 
 @dataclass(frozen=True)
@@ -108,43 +123,54 @@ class Bounds:
                 raise BoundError(f"bound {name} must be finite and not negative, got {value!r}")
             object.__setattr__(self, name, float(value))
 
+    @property
+    def relative(self) -> bool:
+        """True if norms or ranges of the values decide what is allowed."""
+        given = (self.vrmse, self.rel_l2, self.max_rel, self.psnr)
+        return any(bound is not None for bound in given)
+
     def to_dict(self) -> dict[str, float]:
         """The bounds that are set, as JSON values."""
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
         return {name: value for name, value in pairs if value is not None}
 
-    def limits(self, x: np.ndarray, exponent: int = 0) -> Limits:
-        """Turn the bounds into limits for one array.
+    def allowance(self, state: np.ndarray, exponent: int) -> Allowance:
+        """What the bounds allow, given what they are relative to.
 
         Parameters
         ----------
-        x : ndarray of float64, shape (n,)
-            The points that may change, divided by ``2**exponent`` so that squares neither
-            overflow nor all vanish.
-        exponent : int, default 0
-            Of that division.
+        state : structured ndarray
+            As `reference.reference` returns it, one element for each group.
+        exponent : int
+            Unit of the squares in the result: magnitudes there are at most about one.
 
         Returns
         -------
-        Limits
-            In the units of x.
+        Allowance
+            With arrays of the shape of ``state``.
         """
-        squared = absolute = relative = math.inf
-        spread = float(x.max() - x.min()) if x.size else 0.0
-        if self.vrmse is not None:
-            deviation = x - x.mean() if x.size else x
-            squared = min(squared, self.vrmse**2 * float(np.dot(deviation, deviation)))
-        if self.rel_l2 is not None:
-            squared = min(squared, self.rel_l2**2 * float(np.dot(x, x)))
-        if self.psnr is not None:
-            # a range so small and a demand so high that the power underflows leaves zero: exact
-            squared = min(squared, x.size * (spread * 10.0 ** (-self.psnr / 20)) ** 2)
-        if self.max_abs is not None:
-            # an overflow means a bound beyond anything that x could miss
-            with np.errstate(over="ignore", under="ignore"):
-                absolute = min(absolute, float(np.ldexp(self.max_abs, -exponent)))
-        if self.max_rel is not None:
-            absolute = min(absolute, self.max_rel * spread)
-        if self.pointwise_rel is not None:
-            relative = self.pointwise_rel
-        return Limits(squared, absolute, relative)
+        shift = state["exponent"] - exponent
+        mean_square = np.full(state.shape, np.inf)
+        absolute = np.full(state.shape, np.inf)
+        variance = state["squares"] / np.maximum(state["count"], 1)
+        # of a group without a single point the range is minus infinity
+        spread = np.where(state["count"] > 0, state["high"] - state["low"], 0.0)
+        # an overflow means a bound beyond anything that a value could miss; a power that
+        # underflows leaves zero: exact
+        with np.errstate(over="ignore", under="ignore"):
+            norms = {
+                "vrmse": (self.vrmse, variance),
+                "rel_l2": (self.rel_l2, variance + state["mean"] ** 2),
+                "psnr": (None if self.psnr is None else 10.0 ** (-self.psnr / 20), spread**2),
+            }
+            for bound, power in norms.values():
+                if bound is not None:
+                    allowed = np.ldexp(bound**2 * power, 2 * shift)
+                    mean_square = np.minimum(mean_square, allowed)
+            if self.max_abs is not None:
+                absolute = np.minimum(absolute, self.max_abs)
+            if self.max_rel is not None:
+                allowed = np.ldexp(self.max_rel * spread, state["exponent"])
+                absolute = np.minimum(absolute, allowed)
+        relative = math.inf if self.pointwise_rel is None else self.pointwise_rel
+        return Allowance(mean_square, absolute, relative, exponent)

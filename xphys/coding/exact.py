@@ -7,11 +7,19 @@ import numpy as np
 from xphys._streams import Reader, deflate, join_planes, split_planes, varint
 from xphys.errors import CorruptDataError
 
-__all__ = ["fill_values", "read_lossless", "read_points", "write_lossless", "write_points"]
+__all__ = [
+    "FILL_FACTOR",
+    "fill_values",
+    "read_lossless",
+    "read_points",
+    "write_lossless",
+    "write_points",
+]
 
 # A magnitude this many times above every other one is a fill value, not physics.
-_FILL_FACTOR = 1e6
+FILL_FACTOR = 1e6
 _MOST_FILL_VALUES = 4
+_SAMPLE = 2**12
 
 
 def fill_values(x: np.ndarray) -> np.ndarray:
@@ -28,6 +36,8 @@ def fill_values(x: np.ndarray) -> np.ndarray:
         True at NaN, infinities, and values such as 1e20 whose magnitude is over 10^6 times that
         of all remaining points.
     """
+    if _is_plain(x):
+        return np.zeros(x.shape, bool)
     mask: np.ndarray = ~np.isfinite(x)
     with np.errstate(invalid="ignore"):  # signalling NaN
         magnitude = np.abs(x).astype(np.float64)
@@ -37,11 +47,25 @@ def fill_values(x: np.ndarray) -> np.ndarray:
         rest = magnitude[magnitude < peak]
         below = rest.max() if rest.size else 0
         # an all-zero rest says nothing about scale: a lone pulse is physics
-        if below == 0 or peak / _FILL_FACTOR <= below:
+        if below == 0 or peak / FILL_FACTOR <= below:
             break
         mask |= magnitude == peak
         magnitude[mask] = 0
     return mask
+
+
+def _is_plain(x: np.ndarray) -> bool:
+    """True if one look shows that all values are finite and none is a fill value."""
+    if not x.size:
+        return True
+    with np.errstate(invalid="ignore"):
+        peak = max(float(x.max()), -float(x.min()))
+    if not np.isfinite(peak):
+        return False
+    flat = x.reshape(-1)
+    sample = np.abs(flat[:: max(flat.size // _SAMPLE, 1)]).astype(np.float64)
+    # one value between them shows that the largest is not far above all others
+    return bool(((sample > peak / FILL_FACTOR) & (sample < peak)).any())
 
 
 def write_points(x: np.ndarray, mask: np.ndarray) -> bytes:
@@ -53,10 +77,16 @@ def write_points(x: np.ndarray, mask: np.ndarray) -> bytes:
     return b"".join([varint(values.size), *(varint(len(p)) + p for p in parts)])
 
 
-def read_points(data: bytes, into: np.ndarray) -> None:
-    """Put the points that `write_points` wrote into an array of the same shape and dtype."""
+def read_points(data: bytes, into: np.ndarray) -> np.ndarray | None:
+    """Put the points that `write_points` wrote into an array of the same shape and dtype.
+
+    Returns
+    -------
+    ndarray of bool or None
+        True at these points; None if there are none.
+    """
     if not data:
-        return
+        return None
     reader = Reader(data)
     count = reader.varint()
     if count > into.size:
@@ -68,11 +98,19 @@ def read_points(data: bytes, into: np.ndarray) -> None:
     values = join_planes(reader.section(count * into.dtype.itemsize), into.dtype)
     reader.end()
     into.reshape(-1)[places] = values
+    mask = np.zeros(into.shape, bool)
+    mask.reshape(-1)[places] = True
+    return mask
+
+
+def planes(x: np.ndarray) -> bytes:
+    """All bits of an array, those of equal significance together."""
+    return split_planes(x)
 
 
 def write_lossless(x: np.ndarray) -> bytes:
     """All bits of an array: byte planes, then zstd."""
-    return deflate(split_planes(x))
+    return deflate(planes(x))
 
 
 def read_lossless(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

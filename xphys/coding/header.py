@@ -1,34 +1,42 @@
 """The header of a coded chunk: what its blocks are and where they lie.
 
-All numbers little-endian::
+All numbers little-endian, integers marked v in groups of seven bits::
 
-    4s magic | u8 dtype | u8 ndim | u8 time axis | u8 0 | i16 exponent | u16 number of blocks
-    f4 rms error | f4 largest error | ndim x u32 shape | u32 steps per block
-    per block: u8 method | u32 length | 8s digest
+    4s magic | u16 bytes of the header | u8 dtype, + 128 if corrected | u8 axes * 16 + time axis
+    i16 exponent | u16 axes with weights of their own, + 2**15 if predicted
+    f4 rms error | f4 largest error
+    v shape, one for each axis | v steps per block
+    per block: u8 method | v length | 8s digest
     8s digest of everything before it
 
-A digest is BLAKE2b of 8 bytes over the bytes it guards. The two errors are those measured when
+A digest is BLAKE3 of 8 bytes over the bytes it guards. The two errors are those measured when
 the chunk was written, rounded up.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from blake3 import blake3
 
+from xphys._streams import Reader, varint
 from xphys.errors import CorruptDataError
 
-__all__ = ["SUPPORTED", "Block", "Header", "block_extent", "digest", "header_size", "parse"]
+__all__ = ["FRONT", "SUPPORTED", "Block", "Header", "block_extent", "digest", "parse"]
 
-MAGIC = b"XPF\x01"
-_FIXED = struct.Struct("<4sBBBBhHff")
-_BLOCK = struct.Struct("<BI8s")
+MAGIC = b"XPF\x02"
+_FIXED = struct.Struct("<4sHBBhHff")
 _DIGEST = 8
+#: Bytes that hold the header of any chunk.
+FRONT = 2048
+_MOST_BLOCKS = 128
+_PREDICTED = 1 << 15
+_CORRECTED = 1 << 7
+# A block is decoded as a whole: unless one step is larger, its values take no more memory.
+_LARGEST_BLOCK = 64 * 2**20
 
 # The position in this tuple is the number in the file: append, never reorder.
 _DTYPES = tuple(
@@ -38,23 +46,41 @@ _DTYPES = tuple(
 )
 SUPPORTED = frozenset(d.newbyteorder("<").str for d in _DTYPES)
 
-
-# Steps per block: few, so that reading a few steps decodes little; more where steps are short,
-# so that a block is worth a stream of its own.
+# Steps per block of lossless coding: few, so that reading a few steps decodes little; more where
+# steps are short, so that a block is worth a stream of its own.
 _STEPS, _BLOCK_BYTES = 16, 2**16
 
 
-def block_extent(shape: tuple[int, ...], axis: int, itemsize: int) -> int:
-    """Steps per block along the time axis of a chunk."""
-    if not shape:
-        return 1
-    step = math.prod(shape) // max(shape[axis], 1) * itemsize
-    return max(1, min(shape[axis], max(_STEPS, _BLOCK_BYTES // max(step, 1))))
+def block_extent(shape: tuple[int, ...], axis: int, itemsize: int, wanted: int = _STEPS) -> int:
+    """Steps per block along the time axis of a chunk.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the chunk.
+    axis : int
+        The time axis.
+    itemsize : int
+        Bytes of a value.
+    wanted : int, default 16
+        Steps to aim at.
+
+    Returns
+    -------
+    int
+        Not above the length of the axis; more than wanted where steps are short or would make
+        too many blocks, fewer where a block would be too large.
+    """
+    steps = max(shape[axis], 1)
+    step = max(math.prod(shape) // steps * itemsize, 1)
+    extent = max(wanted, _BLOCK_BYTES // step)
+    extent = max(min(extent, _LARGEST_BLOCK // step), -(-steps // _MOST_BLOCKS), 1)
+    return min(steps, extent)
 
 
 def digest(data: bytes) -> bytes:
-    """BLAKE2b of 8 bytes."""
-    return hashlib.blake2b(data, digest_size=_DIGEST).digest()
+    """BLAKE3 of 8 bytes."""
+    return bytes(blake3(data).digest(_DIGEST))
 
 
 @dataclass(frozen=True)
@@ -91,10 +117,18 @@ class Header:
         Steps per block.
     exponent : int
         Values were divided by 2**exponent before a lossy method saw them.
+    weighted : tuple of int
+        Axes along which every position has a weight of its own.
+    predicted : bool
+        True if what was coded is the distance from a prediction made of other arrays.
     rms, peak : float
         Measured root mean square and largest error, in units of 2**exponent.
     blocks : tuple of Block
-        In order along the axis.
+        In order along the axis; offsets count from the start of the chunk.
+    size : int
+        Bytes of the header.
+    corrected : bool
+        Lossy blocks have a correction that keeps invariants (see `preserve`).
     """
 
     dtype: np.dtype
@@ -102,9 +136,13 @@ class Header:
     axis: int
     extent: int
     exponent: int
+    weighted: tuple[int, ...]
+    predicted: bool
     rms: float
     peak: float
     blocks: tuple[Block, ...]
+    size: int = 0
+    corrected: bool = False
 
     def span(self, index: int) -> slice:
         """Steps along the axis that a block holds."""
@@ -118,19 +156,19 @@ class Header:
 
     def pack(self) -> bytes:
         """The header as bytes."""
+        lists = b"".join(map(varint, (*self.shape, self.extent)))
+        lists += b"".join(bytes([b.method]) + varint(b.length) + b.digest for b in self.blocks)
         head = _FIXED.pack(
             MAGIC,
-            _DTYPES.index(self.dtype),
-            len(self.shape),
-            self.axis,
-            0,
+            _FIXED.size + len(lists) + _DIGEST,
+            _DTYPES.index(self.dtype) + _CORRECTED * self.corrected,
+            len(self.shape) * 16 + self.axis,
             self.exponent,
-            len(self.blocks),
+            sum(1 << axis for axis in self.weighted) + _PREDICTED * self.predicted,
             _round_up(self.rms),
             _round_up(self.peak),
         )
-        head += struct.pack(f"<{len(self.shape) + 1}I", *self.shape, self.extent)
-        head += b"".join(_BLOCK.pack(b.method, b.length, b.digest) for b in self.blocks)
+        head += lists
         return head + digest(head)
 
 
@@ -142,27 +180,15 @@ def _round_up(value: float) -> np.float32:
     return rounded if float(rounded) >= value else np.nextafter(rounded, np.float32(np.inf))
 
 
-def header_size(ndim: int, blocks: int) -> int:
-    """Bytes of a header."""
-    return _FIXED.size + 4 * (ndim + 1) + _BLOCK.size * blocks + _DIGEST
-
-
-def _locate(table: bytes, start: int) -> tuple[Block, ...]:
-    blocks, at = [], start
-    for method, length, mark in _BLOCK.iter_unpack(table):
-        blocks.append(Block(method, at, length, mark))
-        at += length
-    return tuple(blocks)
-
-
-def _check_layout(
-    shape: Sequence[int], axis: int, extent: int, count: int, dtype: np.dtype
-) -> None:
-    """A block can be no larger than version 1 makes them: memory is taken block by block."""
-    inside = axis < len(shape)
-    most = block_extent(tuple(shape), axis, dtype.itemsize) if inside else 0
-    if not inside or extent != most or count != -(-shape[axis] // extent):
-        raise CorruptDataError(f"a chunk of shape {tuple(shape)} cannot have {count} blocks")
+def _check_layout(shape: tuple[int, ...], axis: int, extent: int, dtype: np.dtype) -> int:
+    """Number of blocks; an error unless they are of a size that is ever written."""
+    if axis < len(shape) and 0 < extent <= max(shape[axis], 1):
+        count = -(-shape[axis] // extent)
+        step = math.prod(shape) // max(shape[axis], 1) * dtype.itemsize
+        fits = extent == 1 or extent * step <= _LARGEST_BLOCK
+        if count <= _MOST_BLOCKS and fits and (step or not count):
+            return count
+    raise CorruptDataError(f"a chunk of shape {shape} cannot have blocks of {extent} steps")
 
 
 def parse(data: bytes) -> Header:
@@ -171,7 +197,7 @@ def parse(data: bytes) -> Header:
     Parameters
     ----------
     data : bytes
-        The chunk, or enough of its front.
+        The chunk, or at least its first `FRONT` bytes.
 
     Returns
     -------
@@ -185,16 +211,36 @@ def parse(data: bytes) -> Header:
     """
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"expected a chunk that starts with {MAGIC!r}, got {data[:4]!r}")
-    _, dtype, ndim, axis, _, exponent, count, rms, peak = _FIXED.unpack_from(data)
-    size = header_size(ndim, count)
-    if len(data) < size:
+    _, size, dtype, axes, exponent, weighted, rms, peak = _FIXED.unpack_from(data)
+    if not _FIXED.size + _DIGEST <= size <= min(FRONT, len(data)):
         raise CorruptDataError(f"expected a header of {size} bytes, got {len(data)}")
     if digest(data[: size - _DIGEST]) != data[size - _DIGEST : size]:
         raise CorruptDataError("the header of a chunk does not match its digest")
-    *shape, extent = struct.unpack_from(f"<{ndim + 1}I", data, _FIXED.size)
+    corrected, dtype = bool(dtype & _CORRECTED), dtype & ~_CORRECTED
     if dtype >= len(_DTYPES):
         raise CorruptDataError(f"expected a dtype number below {len(_DTYPES)}, found {dtype}")
-    _check_layout(shape, axis, extent, count, _DTYPES[dtype])
-    table = data[_FIXED.size + 4 * (ndim + 1) : size - _DIGEST]
-    blocks = _locate(table, size)
-    return Header(_DTYPES[dtype], tuple(shape), axis, extent, exponent, rms, peak, blocks)
+    ndim, axis = divmod(axes, 16)
+    reader = Reader(data[_FIXED.size : size - _DIGEST])
+    shape = tuple(reader.varint() for _ in range(ndim))
+    extent = reader.varint()
+    blocks, at = [], size
+    for _ in range(_check_layout(shape, axis, extent, _DTYPES[dtype])):
+        method, length, mark = reader.take(1)[0], reader.varint(), reader.take(_DIGEST)
+        blocks.append(Block(method, at, length, mark))
+        at += length
+    reader.end()
+    groups = tuple(i for i in range(ndim) if weighted >> i & 1)
+    return Header(
+        dtype=_DTYPES[dtype],
+        shape=shape,
+        axis=axis,
+        extent=extent,
+        exponent=exponent,
+        weighted=groups,
+        predicted=bool(weighted & _PREDICTED),
+        corrected=corrected,
+        rms=rms,
+        peak=peak,
+        blocks=tuple(blocks),
+        size=size,
+    )

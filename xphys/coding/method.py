@@ -1,13 +1,13 @@
 """What a lossy method is.
 
-A method turns the blocks of a scaled chunk into byte strings and back. It may be as bad as it
-likes: `frame.encode_chunk` checks every bound on what ``decode`` returns, stores points that
-violate one exactly and falls back to lossless blocks.
+A method turns a scaled chunk into byte strings, one for each block of steps, and back. It may be
+as bad as it likes: `frame.encode_chunk` checks every bound on the values that a reader will get,
+stores points that violate one exactly and falls back to lossless blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,26 @@ import numpy as np
 from xphys.coding.bounds import Limits
 from xphys.coding.request import Request
 
-__all__ = ["Method"]
+__all__ = ["Coded", "Method"]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a method made of one chunk.
+
+    Attributes
+    ----------
+    extent : int
+        Steps per block along the time axis, the last block may be shorter.
+    streams : list of bytes
+        One for each block, independent of the others.
+    values : list of ndarray
+        What ``decode(stream, shape)`` returns for each block, made by the decoder's own code.
+    """
+
+    extent: int
+    streams: list[bytes]
+    values: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -29,13 +48,20 @@ class Method:
     code : int
         1 to 255; written into every block, never given to another method.
     encode : callable
-        ``(blocks, limits, request) -> list of bytes``: blocks are float64 arrays with magnitudes
-        up to 1, cut from one chunk along its time axis.
+        ``(x, axis, limits, request) -> Coded``: x is one chunk, float32 or float64 with
+        magnitudes up to 1, ``axis`` the one along which blocks divide it.
     decode : callable
-        ``(data, shape) -> float64 array``; a pure function of its arguments.
+        ``(data, shape) -> array`` of float32 or float64; a pure function of its arguments.
+    proved : bool
+        True if ``values`` come from quantised numbers rather than from decoding the streams:
+        then one chunk in 64 is decoded as a whole to compare.
+    extra : str
+        Of xphys: brings what the method needs; empty if the core install has it.
     """
 
     name: str
     code: int
-    encode: Callable[[Sequence[np.ndarray], Limits, Request], list[bytes]]
+    encode: Callable[[np.ndarray, int, Limits, Request], Coded]
     decode: Callable[[bytes, tuple[int, ...]], np.ndarray]
+    proved: bool = False
+    extra: str = ""

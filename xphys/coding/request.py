@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xphys.coding.bounds import Bounds
+from xphys.coding.preserve import Preserve
 from xphys.errors import FormatError
 
-__all__ = ["ROLES", "VERSION", "Request"]
+__all__ = ["EFFORTS", "ROLES", "VERSION", "Request"]
 
-VERSION = 1
+VERSION = 2
 ROLES = ("time", "space", "other")
+EFFORTS = ("fast", "normal", "max")
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,21 @@ class Request:
         Role of each axis: "time", "space" or "other"; empty when not known.
     periodic : tuple of bool or None
         For each axis whether it is periodic, None where that is not known; empty when not known.
+    effort : {"fast", "normal", "max"}
+        How long a method may search.
+    preserve : Preserve or None
+        Invariants of the fields.
+    extras : tuple of str
+        Methods beyond those of the core install among which ``"auto"`` may choose.
     """
 
     method: str = "lossless"
     bounds: Bounds | None = None
     roles: tuple[str, ...] = ()
     periodic: tuple[bool | None, ...] = ()
+    effort: str = "normal"
+    preserve: Preserve | None = None
+    extras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method != "lossless" and self.bounds is None:
@@ -41,6 +52,8 @@ class Request:
         unknown = set(self.roles) - set(ROLES)
         if unknown:
             raise FormatError(f"roles must be of {ROLES}, got {sorted(unknown)}")
+        if self.effort not in EFFORTS:
+            raise FormatError(f"effort must be of {EFFORTS}, got {self.effort!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the version of the format."""
@@ -50,6 +63,9 @@ class Request:
             "bounds": {} if self.bounds is None else self.bounds.to_dict(),
             "roles": list(self.roles),
             "periodic": list(self.periodic),
+            "effort": self.effort,
+            **({} if self.preserve is None else self.preserve.to_dict()),
+            **({"extras": list(self.extras)} if self.extras else {}),
         }
 
     @classmethod
@@ -83,7 +99,16 @@ class Request:
             bounds=None if bounds is None else Bounds(**bounds),
             roles=tuple(data.get("roles", ())),
             periodic=tuple(data.get("periodic", ())),
+            effort=data.get("effort", "normal"),
+            preserve=Preserve.from_dict(data),
+            extras=tuple(data.get("extras", ())),
         )
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """Axes of one field: those of space, else all but time."""
+        space = tuple(i for i, role in enumerate(self.roles) if role == "space")
+        return space or tuple(i for i, role in enumerate(self.roles) if role != "time")
 
     def resolved(self, ndim: int) -> Request:
         """The same with a role and a periodicity for each of ndim axes.
@@ -98,4 +123,4 @@ class Request:
             roles = others + ("space",) * space
         if len(periodic) != ndim:
             periodic = (None,) * ndim
-        return Request(self.method, self.bounds, roles, periodic)
+        return replace(self, roles=roles, periodic=periodic)

@@ -59,12 +59,14 @@ def derive(
         Variables with attrs ``vector`` and ``component``; any chunks.
     *names : str
         What to compute.
-    method : {"spectral", "finite", "chebyshev"} or mapping of dim to one, optional
+    method : {"spectral", "finite", "compact", "chebyshev"} or mapping of dim to one, optional
         How to differentiate. None: spectral on periodic axes (the Nyquist mode of an even number
         of points has no derivative), the polynomial through all points on Chebyshev axes, else
-        finite differences. "finite" on a periodic axis wraps around.
+        finite differences. "finite" on a periodic axis wraps around. "compact" (Pade) differences,
+        on open uniform axes, resolve short waves better than finite ones of the same order.
     order : {2, 4, 6}
-        Order of finite differences, also at the ends and on non-uniform axes.
+        Order of finite differences, also at the ends and on non-uniform axes; of compact ones 4
+        or 6.
     gamma : float, optional
         Ratio of specific heats; by default the coordinate or attribute of that name.
     sound_speed : float, optional
@@ -91,10 +93,10 @@ def derive(
 
     Notes
     -----
-    Spectral and Chebyshev derivatives need an axis in one chunk and rechunk it, one axis at a
-    time, cutting the others to keep the size of chunks; a task holds about 4 times its chunk in
-    float64. Finite differences exchange halos of order/2 points and give the same bits for any
-    chunks.
+    Spectral, Chebyshev and compact derivatives need an axis in one chunk and rechunk it, one axis
+    at a time, cutting the others to keep the size of chunks; a task holds about 4 times its chunk
+    in float64. Finite differences exchange halos of order/2 points. All give the same bits for
+    any chunks.
 
     Examples
     --------

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from xphys._dims import lift, whole
 from xphys.errors import SchemaError
 from xphys.fields import _kernels as kernels
+from xphys.fields._compact import COMPACT_ORDERS, Compact, compact_derivative, make_compact
 from xphys.fields._stencils import ORDERS, Stencil, differentiate, make_stencil
+from xphys.fields._walls import Walls, chebyshev_walls, difference_walls
 from xphys.schema import Axis, axis
 
-__all__ = ["METHODS", "Calculus", "check_method", "derivative", "widths"]
+__all__ = ["METHODS", "Calculus", "check_method", "derivative", "walls", "widths"]
 
-METHODS = ("spectral", "finite", "chebyshev")
+METHODS = ("spectral", "finite", "compact", "chebyshev")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +38,16 @@ class Calculus:
     stencil : Stencil or None
         Finite differences, or
     matrix : ndarray or None
-        the matrix of a Chebyshev grid; spectral if both are None.
+        the matrix of a Chebyshev grid, or
+    compact : Compact or None
+        compact differences; spectral if all are None.
     """
 
     along: Axis
     text: str
     stencil: Stencil | None = None
     matrix: NDArray[np.float64] | None = None
+    compact: Compact | None = None
 
     @property
     def signed_period(self) -> float:
@@ -65,9 +70,17 @@ def check_method(method: str | Mapping[str, str] | None, order: int) -> None:
             raise SchemaError(f"expected a method out of {METHODS} or None, got {word!r}")
     if order not in ORDERS:
         raise SchemaError(f"expected an order of accuracy out of {ORDERS}, got {order!r}")
+    if "compact" in words and order not in COMPACT_ORDERS:
+        raise SchemaError(f"compact differences have order {COMPACT_ORDERS}, got order={order!r}")
 
 
 def _cartesian(ds: xr.Dataset | xr.DataArray, dim: str) -> Axis:
+    if dim in ds.coords and ds.coords[dim].ndim > 1:
+        raise SchemaError(
+            f"coordinate {dim!r} has dims {ds.coords[dim].dims}, expected only ({dim!r},): slopes "
+            f"and volumes on a curved grid need its metric; interpolate, or give {dim!r} positions "
+            "of its own with .assign_coords"
+        )
     along = axis(ds, dim)
     units = str(ds.coords[dim].attrs.get("units", ""))
     if units.startswith("degree"):
@@ -109,11 +122,29 @@ def calculus(
             f"axis {dim!r} has {along.size} points: finite differences of order {order} need "
             f"{least} points" + ("" if along.periodic else ", and a spectral derivative a period")
         )
+    if word == "compact":
+        return _compact(along, order)
     stencil = make_stencil(
         along.coordinate, order, uniform=along.spacing == "uniform", wraps=along.periodic
     )
     text = f"finite differences of order {order}" + (", periodic" if along.periodic else "")
     return Calculus(along, text, stencil=stencil)
+
+
+def _compact(along: Axis, order: int) -> Calculus:
+    if along.periodic:
+        raise SchemaError(
+            f"axis {along.name!r} is periodic, compact differences are for open axes: leave its "
+            "method out (spectral, which is more accurate), e.g. method={'z': 'compact'}"
+        )
+    if along.spacing != "uniform":
+        raise SchemaError(
+            f"axis {along.name!r} has {along.spacing} spacing, compact differences need a uniform "
+            f"one: take method={{{along.name!r}: 'finite'}}, or interpolate"
+        )
+    step = float(along.coordinate[-1] - along.coordinate[0]) / (along.size - 1)
+    text = f"compact differences of order {order}"
+    return Calculus(along, text, compact=make_compact(along.size, step, order))
 
 
 def _one_point(dim: str) -> str:
@@ -184,8 +215,9 @@ def derivative(field: xr.DataArray, how: Calculus) -> xr.DataArray:
     Returns
     -------
     DataArray
-        float64, dims, coordinates and chunks of the field. Spectral and Chebyshev derivatives
-        make the one axis whole in between, finite differences exchange halos of order / 2 points.
+        float64, dims, coordinates and chunks of the field. Spectral, Chebyshev and compact
+        derivatives make the one axis whole in between, finite differences exchange halos of
+        order / 2 points.
     """
     dim = how.along.name
     if how.stencil is not None and len(field.chunksizes.get(dim, ())) > 1:
@@ -196,6 +228,8 @@ def derivative(field: xr.DataArray, how: Calculus) -> xr.DataArray:
     options: dict[str, Any]
     if how.stencil is not None:
         kernel, options = differentiate, {"stencil": how.stencil}
+    elif how.compact is not None:
+        kernel, options = compact_derivative, {"compact": how.compact}
     elif how.matrix is not None:
         kernel, options = kernels.chebyshev_derivative, {"matrix": how.matrix}
     else:
@@ -254,6 +288,56 @@ def _on_block(
     lines = np.moveaxis(block, along, -1)
     result = differentiate(lines, stencil, first=first, rows=slice(low, high))
     return np.moveaxis(result, -1, along)
+
+
+def walls(ds: xr.Dataset, field: xr.DataArray, dim: str, what: str) -> Walls:
+    """Where the walls at the ends of an axis are, and the functions that vanish there.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With a coordinate ``dim``, and its CF bounds if it has any.
+    field : DataArray
+        On the dim.
+    dim : str
+        Spatial dim with the attribute boundary="wall".
+    what : str
+        What it is for.
+
+    Returns
+    -------
+    Walls
+        At the ends of a Chebyshev grid, else at the outer edges of the bounds, else half a step
+        beyond the outer points.
+
+    Raises
+    ------
+    SchemaError
+        If the axis is neither periodic nor between walls, or too short.
+    """
+    along = _cartesian(field, dim)
+    if along.size == 1:
+        raise SchemaError(_one_point(dim))
+    if along.boundary != "wall":
+        raise SchemaError(
+            _not_periodic(along, what) + ", or, if walls close it, "
+            f"ds[{dim!r}].attrs['boundary'] = 'wall'"
+        )
+    if along.size < 4:
+        raise SchemaError(f"axis {dim!r} has {along.size} points: between walls it needs 4 or more")
+    if along.spacing == "chebyshev":
+        return chebyshev_walls(dim, along.coordinate, *chebyshev(along))
+    bounds = _bounds(ds, dim)
+    points = along.coordinate
+    if bounds is None:
+        return difference_walls(
+            dim, points, *(1.5 * points[i] - 0.5 * points[j] for i, j in ((0, 1), (-1, -2)))
+        )
+    edges = np.asarray(bounds.values, dtype=np.float64)
+    kernels.bound_widths(edges, positions=points)
+    rising = points[-1] > points[0]
+    outer = (edges.min(), edges.max())
+    return difference_walls(dim, points, *(outer if rising else outer[::-1]))
 
 
 def widths(ds: xr.Dataset, dim: str) -> tuple[xr.DataArray, str]:

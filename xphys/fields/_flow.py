@@ -5,11 +5,13 @@ from __future__ import annotations
 import xarray as xr
 
 from xphys.errors import SchemaError
-from xphys.fields._axes import periodic
+from xphys.fields._axes import periodic, walls, widths
 from xphys.fields._catalog import Output, Outputs, components
-from xphys.fields._potentials import CURL, inverse_curl, inverse_laplacian
+from xphys.fields._potentials import CURL, inverse_curl, inverse_laplacian, through_flow
 from xphys.fields._source import LackingError, Quantity, Source, linear, products, unknown
 from xphys.fields._units import Unit
+from xphys.fields._walls import Walls
+from xphys.schema import Axis
 
 __all__ = [
     "curl",
@@ -294,28 +296,80 @@ def velocity(source: Source, _: str | None, only: str | None) -> Outputs:
 
 
 def solve_streamfunction(source: Source, _: str | None, only: str | None) -> Outputs:
-    """Streamfunction of the in-plane flow of a periodic 2-D box."""
-    what = "a streamfunction (the values of it on walls are not in the data)"
+    """Streamfunction of the in-plane flow of a 2-D box, periodic or between walls."""
+    what = "a streamfunction"
     moving = source.knows_vector("velocity")
     parts = source.vector("velocity") if moving else vorticity_parts(source)
     plane = plane_of(source, parts)
     if plane is None:
         raise LackingError(f"a streamfunction needs a 2-D box, found dims {source.box(parts)}")
     normal, sign = plane
+    if not moving and normal not in parts:
+        raise LackingError(f"a streamfunction needs the {normal} component of the vorticity")
+    axes = _plane_axes(source, next(iter(parts.values())), what)
+    if any(isinstance(along, Walls) for along in axes):
+        return _between_walls(source, parts, axes, moving)
     if moving:
         inside = {c: q for c, q in parts.items() if c != normal}
         psi = potential_of(source, inside, what)[normal]
         source.note("of the divergence-free part of zero mean of the flow in the plane")
     else:
-        if normal not in parts:
-            raise LackingError(f"a streamfunction needs the {normal} component of the vorticity")
         omega = parts[normal]
-        dims = source.box(parts)
-        unit = potential_of(source, {normal: omega}, what)[dims[0]].unit
-        axes = [periodic(omega.values, d, what) for d in dims]
-        length = source.length_unit(dims)
+        unit = potential_of(source, {normal: omega}, what)[axes[0].name].unit
+        length = source.length_unit(source.box(parts))
         squared = None if unit is None or length is None else unit * length
         psi = Quantity(inverse_laplacian(omega.values, axes), squared)
         source.note("of the flow of zero mean")
     values = linear([(sign, psi)])
     return {"streamfunction": Output(values, psi.unit, "streamfunction")}
+
+
+def _plane_axes(source: Source, first: Quantity, what: str) -> list[Axis | Walls]:
+    """The two axes of a plane, each periodic or between walls.
+
+    Raises
+    ------
+    LackingError
+        If one is neither, or the data are a slice.
+    """
+    dims = source.box({"": first})
+    for d in "xyz":
+        if d not in dims:
+            source.partial(first, d)  # refuses slices
+    found: list[Axis | Walls] = []
+    for d in dims:
+        try:
+            found.append(periodic(first.values, d, what))
+        except SchemaError:
+            try:
+                found.append(walls(source.ds, first.values, d, what))
+            except SchemaError as error:
+                raise LackingError(str(error)) from None
+    return found
+
+
+def _between_walls(source: Source, parts: Parts, axes: list[Axis | Walls], moving: bool) -> Outputs:
+    """Minus the inverse Laplacian of the vorticity, constant on each wall."""
+    normal, sign = plane_of(source, parts) or ("", 1.0)
+    omega = curl(source, "velocity", normal)[normal] if moving else parts[normal]
+    length = source.length_unit(source.box(parts))
+    unit = None if omega.unit is None or length is None else omega.unit * length * length
+    terms = [(sign, Quantity(inverse_laplacian(omega.values, axes), unit))]
+    closed = [along for along in axes if isinstance(along, Walls)]
+    repeating = [along for along in axes if isinstance(along, Axis)]
+    for along in axes:
+        derived = f"{source.methods[along.name]}; " if along.name in source.methods else ""
+        text = f"{along.text} between walls" if isinstance(along, Walls) else "spectral"
+        source.methods[along.name] = text if derived == f"{text}; " else derived + text
+    note = "no flow through the walls; streamfunction 0 on "
+    if moving and repeating:
+        (wall,), (along,) = closed, repeating
+        lengths, _ = widths(source.ds, wall.name)
+        flow = through_flow(parts[along.name].values, wall, lengths.values, along)
+        # u_a = d_b psi, u_b = -d_a psi for axes a before b
+        direction = 1.0 if along.name < wall.name else -1.0
+        terms.append((direction, Quantity(flow, unit)))
+        source.note(f"{note}the first wall, the flow between both on the second")
+    else:
+        source.note(f"{note}them" + (": no net flow along them" if repeating else ""))
+    return {"streamfunction": Output(linear(terms), unit, "streamfunction")}

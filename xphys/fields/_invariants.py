@@ -157,7 +157,7 @@ def invariants(
     scalars : bool or iterable of str
         Variables to add ``mean_<name>`` and ``mean_square_<name>`` of, weighted by volume; True
         for all real variables that are not part of a vector.
-    method : {"spectral", "finite", "chebyshev"} or mapping of dim to one, optional
+    method : {"spectral", "finite", "compact", "chebyshev"} or mapping of dim to one, optional
         How to differentiate, as in ``derive``. A field whose divergence vanishes on a staggered
         grid does so for no stencil on cell centres: state the one to compare with.
     order : {2, 4, 6}

@@ -1,18 +1,21 @@
-"""Inverse derivatives on fully periodic boxes: potentials, and the flow of a vorticity."""
+"""Inverse derivatives on periodic boxes and between walls: potentials, flows of a vorticity."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xphys._dims import lift, whole
 from xphys.fields import _kernels as kernels
+from xphys.fields._walls import Walls, times_matrix, weighted_sum
 from xphys.schema import Axis
 
-__all__ = ["CURL", "inverse_curl", "inverse_laplacian"]
+__all__ = ["CURL", "inverse_curl", "inverse_laplacian", "through_flow"]
 
 # Component c of a curl is d_a v_b - d_b v_a.
 CURL = {"x": ("y", "z"), "y": ("z", "x"), "z": ("x", "y")}
@@ -43,7 +46,8 @@ def _modes(field: xr.DataArray, axes: Sequence[Axis]) -> xr.DataArray:
     return modes
 
 
-def _field(modes: xr.DataArray, axes: Sequence[Axis], like: xr.DataArray) -> xr.DataArray:
+def _field(modes: xr.DataArray, axes: Sequence[Axis], like: xr.DataArray | None) -> xr.DataArray:
+    """The inverse of `_modes`; dims, coordinates and chunks of ``like``, if given."""
     for along in reversed(axes[1:]):
         modes = lift(
             kernels.from_modes,
@@ -54,16 +58,28 @@ def _field(modes: xr.DataArray, axes: Sequence[Axis], like: xr.DataArray) -> xr.
         )
     last = axes[0]
     modes = whole(modes, [last.name]).transpose(..., last.name)
-    real = partial(kernels.from_modes, n=last.size, half=True)
+    result = _real(modes, partial(kernels.from_modes, n=last.size, half=True), last.size)
+    return result if like is None else _as(result, like)
+
+
+def _real(
+    modes: xr.DataArray, kernel: Callable[..., Any] = np.real, size: int | None = None
+) -> xr.DataArray:
+    """Real values of a kernel of complex ones; ``size`` is that of the last axis if it changes."""
     data = modes.data
     if modes.chunks is None:
-        values = real(data)
-    else:  # not by lift: it would cast an empty complex array to float, with a warning
-        chunks = (*data.chunks[:-1], (last.size,))
-        meta = np.empty((0,) * data.ndim)
-        values = data.map_blocks(real, chunks=chunks, dtype=np.float64, meta=meta)
-    ordered = xr.Variable(modes.dims, values).transpose(*like.dims)
-    result = like.copy(data=ordered.data)
+        return xr.DataArray(kernel(data), dims=modes.dims)
+    # not by lift: it would cast an empty complex array to float, with a warning
+    chunks = data.chunks if size is None else (*data.chunks[:-1], (size,))
+    values = data.map_blocks(
+        kernel, chunks=chunks, dtype=np.float64, meta=np.empty((0,) * data.ndim)
+    )
+    return xr.DataArray(values, dims=modes.dims)
+
+
+def _as(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """Values with the order of dims, the coordinates and the chunks of another array."""
+    result = like.copy(data=values.transpose(*like.dims).data)
     result.attrs = {}
     return result if like.chunks is None else result.chunk(like.chunksizes)
 
@@ -117,21 +133,89 @@ def inverse_curl(
     return found
 
 
-def inverse_laplacian(field: xr.DataArray, axes: Sequence[Axis]) -> xr.DataArray:
-    """Field of zero mean with minus the given Laplacian, without the modes that have none.
+def inverse_laplacian(field: xr.DataArray, axes: Sequence[Axis | Walls]) -> xr.DataArray:
+    """Field with minus the given Laplacian, without the modes that have none.
 
     Parameters
     ----------
     field : DataArray
         Real values.
-    axes : sequence of Axis
-        All spatial dims, periodic.
+    axes : sequence of Axis or Walls
+        All spatial dims, periodic or between walls.
 
     Returns
     -------
     DataArray
-        float64.
+        float64, 0 on walls; of zero mean if there are none.
     """
-    modes = _modes(field, axes)
+    walls = [along for along in axes if isinstance(along, Walls)]
+    repeating = [along for along in axes if isinstance(along, Axis)]
+    modes = field.drop_vars(list(field.coords))
+    for along in walls:
+        modes = _multiplied(modes, along, along.forward)
+    if repeating:
+        modes = _modes(modes, repeating)
+    numbers = {w.name: xr.DataArray(w.wavenumbers, dims=w.name) for w in walls}
     terms = [(1.0 + 0j, xr.DataArray(1.0), modes)]
-    return _field(_solve(terms, _wavenumbers(axes)), axes, field)
+    solved = _solve(terms, {**numbers, **_wavenumbers(repeating)})
+    result = _field(solved, repeating, None) if repeating else _real(solved)
+    for along in walls:
+        result = _multiplied(result, along, along.backward)
+    return _as(result, field)
+
+
+def _multiplied(field: xr.DataArray, along: Walls, matrix: NDArray[np.float64]) -> xr.DataArray:
+    changed = {} if matrix.shape[0] == matrix.shape[1] else {along.name: matrix.shape[0]}
+    result: xr.DataArray = lift(
+        times_matrix,
+        whole(field, [along.name]),
+        core_dims=[along.name],
+        output_sizes=changed,
+        output_dtypes=[np.float64],
+        kwargs={"matrix": matrix},
+    )
+    return result
+
+
+def through_flow(
+    velocity: xr.DataArray, walls: Walls, widths: NDArray[np.float64], along: Axis
+) -> xr.DataArray:
+    """Streamfunction of the flow that goes along the walls: 0 at the first one, linear between.
+
+    Parameters
+    ----------
+    velocity : DataArray
+        Its component along the periodic axis.
+    walls : Walls
+        Where they are.
+    widths : ndarray
+        Of the cells between them.
+    along : Axis
+        The periodic axis.
+
+    Returns
+    -------
+    DataArray
+        float64, dims and chunks of the velocity: at the second wall the flow between both, taken
+        towards rising positions.
+    """
+    total = velocity.drop_vars(list(velocity.coords))
+    shares = {along.name: np.full(along.size, 1 / along.size), walls.name: widths}
+    for name, weights in shares.items():
+        total = lift(
+            weighted_sum,
+            whole(total, [name]),
+            core_dims=[name],
+            output_core_dims=[[]],
+            output_dtypes=[np.float64],
+            kwargs={"weights": weights},
+        )
+    sign = 1.0 if walls.high > walls.low else -1.0
+    ramp = sign * (walls.points - walls.low) / (walls.high - walls.low)
+    shape = xr.DataArray(ramp, dims=walls.name)
+    if walls.name in velocity.chunksizes:
+        shape = shape.chunk({walls.name: velocity.chunksizes[walls.name]})
+    flat = xr.DataArray(np.ones(along.size), dims=along.name)
+    if along.name in velocity.chunksizes:
+        flat = flat.chunk({along.name: velocity.chunksizes[along.name]})
+    return _as(total * shape * flat, velocity)

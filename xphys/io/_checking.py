@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import (
     ByteRequest,
-    OffsetByteRequest,
     RangeByteRequest,
     Store,
     SuffixByteRequest,
@@ -27,6 +26,7 @@ from xphys.io._manifest import (
     own_part,
     parse_document,
 )
+from xphys.io._objects import span
 from xphys.io._records import EMPTY, WRITTEN, unit_digest
 from xphys.io._remote_reads import RemoteReads
 
@@ -91,7 +91,7 @@ class CheckingStore(WrapperStore[Store]):
             return await self._store.get(key, prototype, byte_range)
         if self._remote and inside in self.manifest.inline:
             kept = prototype.buffer.from_bytes(self.manifest.inline[inside])
-            return kept if byte_range is None else kept[_slice(byte_range, kept)]
+            return kept if byte_range is None else kept[span(byte_range, len(kept))]
         path, index = place
         layout = self.manifest.layouts[path]
         if byte_range is not None and layout.sharded:
@@ -99,7 +99,7 @@ class CheckingStore(WrapperStore[Store]):
         if byte_range is not None and layout.self_checking:
             return await self._part_of_unit(key, path, index, prototype, byte_range)
         found = await self._whole(key, path, index, prototype)
-        return found if byte_range is None or found is None else found[_slice(byte_range, found)]
+        return found if byte_range is None or found is None else found[span(byte_range, len(found))]
 
     async def get_partial_values(
         self,
@@ -136,7 +136,7 @@ class CheckingStore(WrapperStore[Store]):
         if inside == "zarr.json":  # what is said of groups below is not checked here
             own = own_part(parse_document(data, key), self.manifest.documents)
             found = prototype.buffer.from_bytes(document_bytes(own))
-        return found if byte_range is None else found[_slice(byte_range, found)]
+        return found if byte_range is None else found[span(byte_range, len(found))]
 
     def _trouble(self, key: str, path: str, what: str) -> CorruptDataError:
         return CorruptDataError(f"variable {path!r}, chunk {key}: {what}")
@@ -234,7 +234,7 @@ class CheckingStore(WrapperStore[Store]):
             return part
         if record["state"] != WRITTEN or not front or not 0 < head <= byte_range.end:  # type: ignore[union-attr]
             found = await self._whole(key, path, index, prototype)
-            return None if found is None else found[_slice(byte_range, found)]
+            return None if found is None else found[span(byte_range, len(found))]
         known = self._remote.fronts.get((key, byte_range.end))  # type: ignore[union-attr]
         if known is not None:
             return prototype.buffer.from_bytes(known)
@@ -284,7 +284,7 @@ class CheckingStore(WrapperStore[Store]):
                     )
                     return part
         found = await self._whole(key, path, index, prototype)
-        return None if found is None else found[_slice(byte_range, found)]
+        return None if found is None else found[span(byte_range, len(found))]
 
 
 def _table(records: list[np.ndarray]) -> bytes:
@@ -300,14 +300,6 @@ def _table(records: list[np.ndarray]) -> bytes:
 
 def _sizes(record: np.ndarray, length: int) -> str:
     return f"expected {int(record['length'])} bytes, found {length}"
-
-
-def _slice(byte_range: ByteRequest, found: Buffer) -> slice:
-    if isinstance(byte_range, RangeByteRequest):
-        return slice(byte_range.start, byte_range.end)
-    if isinstance(byte_range, OffsetByteRequest):
-        return slice(byte_range.offset, None)
-    return slice(max(len(found) - byte_range.suffix, 0), None)
 
 
 def layouts_of(documents: dict[str, dict[str, Any]]) -> dict[str, Layout]:

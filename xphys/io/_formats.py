@@ -42,6 +42,8 @@ class Reader:
         Whether ``open`` takes ``strict``.
     tree : callable, optional
         Like ``open``, -> DataTree.
+    scheme : str, optional
+        Beginning of names that are this format's own, where nothing can be looked at.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Reader:
     open: Callable[..., xr.Dataset]
     checks: bool = False
     tree: Callable[..., xr.DataTree] | None = None
+    scheme: str | None = None
 
 
 def _open_zarr(paths: Sequence[str], **options: Any) -> xr.Dataset:
@@ -97,7 +100,7 @@ READERS = (
     Reader("pdebench", pdebench.is_pdebench, pdebench.open_paths),
     Reader("py2d", py2d.is_py2d, py2d.open_paths),
     Reader("spinlock", spinlock.is_spinlock, spinlock.open_paths, tree=spinlock.open_tree),
-    Reader("the_well", the_well.is_the_well, the_well.open_paths),
+    Reader("the_well", the_well.is_the_well, the_well.open_paths, scheme=the_well.SCHEME),
     Reader("vtk", vtk.is_vtk, vtk.open_paths),
     Reader("netcdf", is_netcdf, open_netcdf),
 )

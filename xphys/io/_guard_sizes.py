@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from xphys._streams import ZSTD_MAGIC, zstd_frame
+from xphys._streams import ZSTD_MAGIC, Reader, zstd_frame
 from xphys.errors import CorruptDataError
 
 __all__ = ["LARGEST_DICTIONARY", "MEASURES", "text_items"]
@@ -25,8 +25,8 @@ _PIECE, _STEP = 2**16, 2**20
 
 _ZSTD_MAGIC, _ZSTD_SKIP = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _BLOSC = struct.Struct("<BBBBIII")
-_FRAME = struct.Struct("<4sBBBBhHff")
-_FRAME_MAGIC = b"XPF\x01"
+_FRAME = struct.Struct("<4sHBBhHff")
+_FRAME_MAGIC = b"XPF\x02"
 _FRAME_ITEMSIZES = (2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8)
 
 Measure = Callable[[memoryview, int, Mapping[str, Any]], int]
@@ -151,11 +151,13 @@ def _lz4(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
 
 def _frame(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
     """Size of a chunk of xphys.frame; its decoder holds everything else against the header."""
-    magic, dtype, ndim, *_ = _FRAME.unpack(_take(data, 0, _FRAME.size))
-    if magic != _FRAME_MAGIC or dtype // 2 >= len(_FRAME_ITEMSIZES):
+    magic, size, dtype, axes, *_ = _FRAME.unpack(_take(data, 0, _FRAME.size))
+    number = (dtype & 0x7F) // 2  # above that a flag, in the lowest bit the byte order
+    if magic != _FRAME_MAGIC or number >= len(_FRAME_ITEMSIZES):
         raise CorruptDataError(f"expected a chunk that starts with {_FRAME_MAGIC!r}")
-    shape = struct.unpack(f"<{ndim}I", _take(data, _FRAME.size, 4 * ndim))
-    return int(math.prod(shape)) * _FRAME_ITEMSIZES[dtype // 2]
+    reader = Reader(bytes(data[_FRAME.size : size]))
+    shape = [reader.varint() for _ in range(axes // 16)]
+    return math.prod(shape) * _FRAME_ITEMSIZES[number]
 
 
 #: Codec -> (stream, limit, configuration) -> bytes it decodes to; exact up to the limit.

@@ -34,10 +34,19 @@ from xphys.errors import StoreConflictError, UnfinishedStoreError
 from xphys.io import _objects as objects
 from xphys.io._log import entries, forget, log_of
 from xphys.io._manifest import PLACE as MANIFEST
-from xphys.io._manifest import document_bytes, load, parse_document
+from xphys.io._manifest import document_bytes, parse, parse_document
 from xphys.io._records import RECORD, digest
 
-__all__ = ["PLACE", "BeforeStore", "Journal", "Run", "is_sealed", "read_run"]
+__all__ = [
+    "PLACE",
+    "BeforeStore",
+    "Journal",
+    "Run",
+    "has_sealed",
+    "is_sealed",
+    "parse_run",
+    "read_run",
+]
 
 PLACE = "_xphys/journal"
 # How long a writer may work on without looking whether another one has taken the store.
@@ -85,10 +94,11 @@ def read_run(store: Store, group: str) -> Run | None:
     """The run that has not sealed a group, None if there is none."""
     key = objects.join(group, PLACE, "run.json")
     data = objects.read(store, key)
-    return None if data is None else _parse_run(data, key)
+    return None if data is None else parse_run(data, key)
 
 
-def _parse_run(data: bytes, key: str) -> Run:
+def parse_run(data: bytes, key: str) -> Run:
+    """A run from its document."""
     found = parse_document(data, key)
     try:
         return Run(
@@ -110,10 +120,16 @@ def _manifest_digest(store: Store, group: str) -> str | None:
 
 def is_sealed(store: Store, group: str, run: Run) -> bool:
     """Whether a run has sealed its group."""
-    if run.generation == 0 and _manifest_digest(store, group) in (None, run.replaces):
+    place = objects.join(group, MANIFEST, "zarr.json")
+    return has_sealed(run, objects.read(store, place), place)
+
+
+def has_sealed(run: Run, manifest: bytes | None, place: str) -> bool:
+    """Whether it is this run that made the document of a manifest, which lies at a place."""
+    if manifest is None or (run.generation == 0 and digest(manifest) == run.replaces):
         return False
-    now = load(store, group)
-    return now is not None and now.fingerprints[run.generation :] == [run.fingerprint]
+    now = parse(manifest, place)
+    return now.fingerprints[run.generation :] == [run.fingerprint]
 
 
 class BeforeStore(WrapperStore[Store]):
@@ -138,12 +154,18 @@ class BeforeStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """What the journal has kept in place of what the run has put there."""
-        if key.startswith(self.group) and byte_range is None:
-            inside = key[len(self.group) :].lstrip("/")
-            kept = await objects.get(self._store, objects.join(self.group, PLACE, "before", inside))
-            if kept:
-                return None if kept[:1] == b"\0" else prototype.buffer.from_bytes(kept[1:])
-        return await self._store.get(key, prototype, byte_range)
+        # in this order: what is replaced between the two has been kept before
+        found = await self._store.get(key, prototype, byte_range)
+        if not key.startswith(self.group):
+            return found
+        inside = key[len(self.group) :].lstrip("/")
+        kept = await objects.get(self._store, objects.join(self.group, PLACE, "before", inside))
+        if not kept:
+            return found
+        if kept[:1] == b"\0":
+            return None
+        part = kept[1:] if byte_range is None else kept[1:][objects.span(byte_range, len(kept) - 1)]
+        return prototype.buffer.from_bytes(part)
 
 
 class Journal:
@@ -235,7 +257,7 @@ class Journal:
     def _own(self, found: bytes | None) -> bool:
         if found is None:
             return False
-        other = _parse_run(found, self.key("run.json"))
+        other = parse_run(found, self.key("run.json"))
         return other == self.run and other.writer == self.run.writer
 
     async def check(self) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "nodes_of_groups_below",
     "own_part",
     "pack_records",
+    "parse",
     "parse_document",
     "records_document",
     "records_key",

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, ObjectStore
@@ -34,6 +34,7 @@ __all__ = [
     "remove_empty",
     "remove_leftovers",
     "remove_tree",
+    "span",
     "wait",
     "write",
 ]
@@ -162,6 +163,15 @@ async def get_many(store: Store, wanted: Iterable[str]) -> dict[str, bytes | Non
             return key, await get(store, key)
 
     return dict(await asyncio.gather(*(one(key) for key in wanted)))
+
+
+def span(byte_range: ByteRequest, length: int) -> slice:
+    """The part of an object of a length that a request names."""
+    if isinstance(byte_range, RangeByteRequest):
+        return slice(byte_range.start, byte_range.end)
+    if isinstance(byte_range, OffsetByteRequest):
+        return slice(byte_range.offset, None)
+    return slice(max(length - byte_range.suffix, 0), None)
 
 
 def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:

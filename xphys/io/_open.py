@@ -80,7 +80,8 @@ def open(
     Parameters
     ----------
     source : str, path or iterable of those
-        A file, folder, glob, URL or list. The format is recognised by content, not by name. In a
+        A file, folder, glob, URL or list, or a public data set of The Well,
+        ``the_well://DATASET/SPLIT``. The format is recognised by content, not by name. In a
         folder of AthenaK dumps the history table is left aside: open it by its own path,
         ``xphys.open("run/HB3.mhd.hst")``.
     engine : str, optional
@@ -186,6 +187,9 @@ def _recognise(
     paths: Sequence[str], storage_options: Mapping[str, Any] | None
 ) -> tuple[Reader, Root | None]:
     """The reader of a source, and the document of a Zarr store if it was read on the way."""
+    for reader in READERS:
+        if reader.scheme and paths[0].startswith(reader.scheme):
+            return reader, None
     first = probe(paths[0], storage_options)
     if first.root is not None:
         return reader_named("zarr"), first.root

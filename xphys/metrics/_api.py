@@ -6,24 +6,19 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 
-import dask.array
 import numpy as np
 import xarray as xr
 
-from xphys._dims import lift, resolve_dims
-from xphys.errors import SchemaError, UnknownNameError
+from xphys._dims import lift, reduce_blocks, resolve_dims, stack
+from xphys.errors import SchemaError
 from xphys.fields import derive
 from xphys.metrics import _kernels as kernels
+from xphys.metrics._pairs import LEADING, Fields, Pairs, datasets, paired
 from xphys.metrics._view import Comparison, summary
-from xphys.schema import ENSEMBLE_DIMS, PROVENANCE, SPATIAL_DIMS, axis, record, vectors
+from xphys.schema import PROVENANCE, SPATIAL_DIMS, axis, record, vectors
 from xphys.spectra import spectra
 
 __all__ = ["Comparison", "compare", "summary"]
-
-# Means are taken over the other dims; their largest change is sought along these.
-_LEADING = (*ENSEMBLE_DIMS, "time")
-# Coordinates may be off by this share of their mean step (float32 positions of a large box).
-_COORDINATE_TOLERANCE = 1e-3
 
 _ATTRS = {
     "vrmse": {"long_name": "root mean square error over standard deviation", "units": "1"},
@@ -38,9 +33,6 @@ _ATTRS = {
     "bytes": {"long_name": "stored size", "units": "byte"},
     "ratio": {"long_name": "size of the reference in memory over stored size", "units": "1"},
 }
-
-Fields = xr.Dataset | xr.DataArray
-Pairs = dict[Hashable, tuple[xr.DataArray, xr.DataArray]]
 
 
 def compare(
@@ -104,9 +96,9 @@ def compare(
     >>> float(compare(x + 0.1, x).max_abs.round(3)[0])
     0.1
     """
-    new, old = _datasets(test, reference)
+    new, old = datasets(test, reference)
     over = None if dims is None else resolve_dims(old, dims)
-    pairs = _pairs(new, old, over)
+    pairs = paired(new, old, over)
     columns: dict[str, dict[Hashable, xr.DataArray]] = {}
     for name, (t, r) in pairs.items():
         along = [d for d in r.dims if over is None or d in over]
@@ -123,7 +115,7 @@ def compare(
             name: _divide(xr.DataArray(float(pairs[name][1].nbytes)), size)
             for name, size in columns["bytes"].items()
         }
-    result = {measure: _stack(parts, list(pairs)) for measure, parts in columns.items()}
+    result = {measure: stack(parts, list(pairs)) for measure, parts in columns.items()}
     result |= _divergence(pairs, over)
     return _finish(result, pairs, old, new, dims)
 
@@ -153,73 +145,14 @@ def _finish(
     return Comparison(ds.data_vars, ds.coords, ds.attrs)
 
 
-def _datasets(test: Fields, reference: Fields) -> tuple[xr.Dataset, xr.Dataset]:
-    if isinstance(test, xr.DataArray) and isinstance(reference, xr.DataArray):
-        name = reference.name or "data"
-        return test.to_dataset(name=name), reference.to_dataset(name=name)
-    if isinstance(test, xr.Dataset) and isinstance(reference, xr.Dataset):
-        return test, reference
-    raise SchemaError(
-        f"expected two Datasets or two DataArrays, got {type(test).__name__} and "
-        f"{type(reference).__name__}"
-    )
-
-
-def _pairs(test: xr.Dataset, reference: xr.Dataset, over: tuple[Hashable, ...] | None) -> Pairs:
-    """Variables of both, the test's values on the reference's dims, coordinates and attrs."""
-    common = [
-        name
-        for name in reference.data_vars
-        if name in test.data_vars
-        and all(v.dtype.kind in "fiub" for v in (test[name], reference[name]))
-    ]
-    if not common:
-        raise UnknownNameError(
-            f"no real variable is in both: test has {list(test.data_vars)}, reference has "
-            f"{list(reference.data_vars)}"
-        )
-    pairs: Pairs = {}
-    for name in common:
-        t, r = test[name], reference[name]
-        if over is not None and not set(over) & set(r.dims):
-            continue
-        _check_grid(t, r)
-        pairs[name] = (r.copy(data=t.transpose(*r.dims).data), r)
-    if not pairs:
-        raise SchemaError(f"none of the variables {common} has any of the dims {over}")
-    return pairs
-
-
-def _check_grid(test: xr.DataArray, reference: xr.DataArray) -> None:
-    if dict(test.sizes) != dict(reference.sizes):
-        raise SchemaError(
-            f"variable {reference.name!r} has sizes {dict(test.sizes)} in test and "
-            f"{dict(reference.sizes)} in reference: select or interpolate to one grid"
-        )
-    for dim in reference.dims:
-        if dim not in test.indexes or dim not in reference.indexes:
-            continue
-        a, b = test.indexes[dim].to_numpy(), reference.indexes[dim].to_numpy()
-        if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
-            step = (np.ptp(b) / (b.size - 1)) if b.size > 1 else np.abs(b).max(initial=0.0)
-            same = bool((np.abs(a - b) <= _COORDINATE_TOLERANCE * step).all())
-        else:
-            same = np.array_equal(a, b)
-        if not same:
-            raise SchemaError(
-                f"variable {reference.name!r} has sizes {dict(test.sizes)} in test and "
-                f"{dict(reference.sizes)} in reference, but other positions along {dim!r}: "
-                "select or interpolate to one grid"
-            )
-
-
 def _errors(
     test: xr.DataArray, reference: xr.DataArray, along: Sequence[Hashable]
 ) -> dict[str, xr.DataArray]:
-    core = [d for d in along if d not in _LEADING]
-    lead = [d for d in along if d in _LEADING]
-    blocks = _block_states(test, reference, core)
-    fields = _merged(blocks, core)
+    core = [d for d in along if d not in LEADING]
+    lead = [d for d in along if d in LEADING]
+    fields = reduce_blocks(
+        kernels.states, kernels.merge, test, reference, over=core, size=kernels.STATE
+    ).reset_coords(drop=True)
     names = ("vrmse", "rel_l2", "max_abs", "psnr", "mismatched_nonfinite")
     measures = dict(zip(names, _scores(fields, lead), strict=True))
     if "time" in reference.dims and set(along) - {"time"}:
@@ -235,50 +168,8 @@ def _errors(
     return measures
 
 
-def _block_states(
-    test: xr.DataArray, reference: xr.DataArray, core: Sequence[Hashable]
-) -> xr.DataArray:
-    """State of each chunk: reduced dims keep one entry per chunk, ``state`` comes last."""
-    lead = [d for d in reference.dims if d not in core]
-    t, r = test.transpose(*lead, *core), reference.transpose(*lead, *core)
-    if r.chunks is None and t.chunks is None:
-        data = kernels.states(t.to_numpy(), r.to_numpy(), core=len(core))
-    else:
-        r = r.chunk(t.chunksizes) if r.chunks is None else r
-        t = t.chunk(r.chunksizes)
-        chunks = r.chunks or ()
-        data = dask.array.map_blocks(
-            kernels.states,
-            t.data,
-            r.data,
-            core=len(core),
-            chunks=(
-                *chunks[: len(lead)],
-                *((1,) * len(c) for c in chunks[len(lead) :]),
-                (kernels.STATE,),
-            ),
-            new_axis=[r.ndim],
-            dtype=np.float64,
-            meta=np.empty((0,) * (r.ndim + 1)),
-        )
-    coords = {d: r.coords[d].variable for d in lead if d in r.coords}
-    return xr.DataArray(data, coords, [*lead, *core, "state"])
-
-
 def _together(state: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
     return state if state.chunks is None or not over else state.chunk(dict.fromkeys(over, -1))
-
-
-def _merged(state: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
-    result: xr.DataArray = lift(
-        kernels.merge,
-        _together(state, over),
-        core_dims=[*map(str, over), "state"],
-        output_core_dims=[["state"]],
-        output_dtypes=[np.float64],
-        kwargs={"axes": len(over)},
-    )
-    return result
 
 
 def _scores(state: xr.DataArray, over: Sequence[Hashable]) -> tuple[xr.DataArray, ...]:
@@ -340,7 +231,7 @@ def _divergence(pairs: Pairs, over: tuple[Hashable, ...] | None) -> dict[str, xr
         return {}
     origin = xr.DataArray(list(origins), dims="origin", name="origin")
     parts = {vector: _concat(values, origin) for vector, values in found.items()}
-    return {"divergence": _stack(parts, list(parts), "vector")}
+    return {"divergence": stack(parts, list(parts), "vector")}
 
 
 def _mean_divergence(
@@ -362,17 +253,3 @@ def _mean_square(field: xr.DataArray, along: Sequence[Hashable]) -> xr.DataArray
 
 def _concat(values: Sequence[xr.DataArray], dim: xr.DataArray) -> xr.DataArray:
     return xr.concat(values, dim, coords="minimal", compat="override", join="outer")
-
-
-def _stack(
-    parts: Mapping[Hashable, xr.DataArray] | Mapping[str, xr.DataArray],
-    names: list[Hashable] | list[str],
-    dim: str = "variable",
-) -> xr.DataArray:
-    """Put one value per name on a new first dim; NaN where a name has none."""
-    values = {str(name): part for name, part in parts.items()}
-    labels = [str(name) for name in names]
-    filled = [values.get(name, xr.DataArray(np.nan)).rename(None) for name in labels]
-    wide = xr.broadcast(*xr.align(*filled, join="outer"))
-    index = xr.DataArray(labels, dims=dim, name=dim)
-    return _concat(wide, index)

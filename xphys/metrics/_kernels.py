@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STATE", "divide", "drift", "merge", "scores", "spectrum_error", "states"]
+__all__ = ["EMPTY_SHELL", "STATE", "divide", "drift", "merge", "scores", "spectrum_error", "states"]
 
 STATE = 9
 _COUNT, _MISMATCH, _MEAN, _SCATTER, _ERROR, _SQUARES, _LARGEST, _LOW, _HIGH = range(STATE)
-# Shells with less than this share of the variance hold only the rounding of the transform.
-_EMPTY_SHELL = 1e-14
+#: Shells with less than this share of the variance hold only the rounding of the transform.
+EMPTY_SHELL = 1e-14
 
 Floats = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def drift(state: Floats, *, axes: int) -> Floats:
 
 def spectrum_error(test: Floats, reference: Floats) -> Floats:
     """|E_test/E_ref - 1| per shell (last axis); NaN where E_ref holds only rounding."""
-    floor = _EMPTY_SHELL * reference.sum(axis=-1, keepdims=True)
+    floor = EMPTY_SHELL * reference.sum(axis=-1, keepdims=True)
     empty = ~(reference > floor)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(empty, np.nan, np.abs(test / reference - 1.0))

@@ -173,6 +173,10 @@ def _transpose(ds: xr.Dataset) -> xr.Dataset:
     changed: dict[Hashable, xr.Variable] = {}
     for name, order in wrong_order(ds).items():
         old = ds.variables[name]
+        if len(set(old.dims)) < old.ndim:
+            raise SchemaError(
+                f"variable {name!r} has dims {old.dims}: each dim may appear once, rename the other"
+            )
         new = old.transpose(*order)
         # Stored chunk shapes follow the dimensions, or the next write would use them crosswise.
         places = [old.dims.index(dim) for dim in order]

@@ -11,12 +11,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xphys._dims import lift, whole
+from xphys._dims import lift
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.schema import PROVENANCE, SPATIAL_DIMS, Axis, record, spatial_dims
 from xphys.spectra import _pencils as pencils
 from xphys.spectra._axes import transformed_axes
+from xphys.spectra._blocks import kept_coords, sums_of_frames
 from xphys.spectra._box import Box, shell_count
+from xphys.spectra._gather import gather, gathered
 from xphys.spectra._kernels import Request, plane, shell_sums
 from xphys.spectra._labels import flux, labelled, scale
 from xphys.spectra._options import Options, WindowLike, options
@@ -354,7 +356,9 @@ def _term(term: Term, axes: list[Axis], box: Box, chosen: Options, dealias: bool
         result = _plane(fields, names, request, chosen.room)
     elif term.form in ("transfer", "stream_transfer"):
         kernel = partial(transfer_sums, request=request, dealias=dealias, stream=stream)
-        result = _in_core(kernel, _gathered(fields, names, chosen.room), names, shell_count(box))
+        result = sums_of_frames(
+            kernel, gathered(fields, names, chosen.room), names, shell_count(box)
+        )
     else:
         result = _shells(fields, names, request, chosen.room)
     left = [d for d in spatial_dims(result)] if chosen.kind in ("1d", "2d") else []
@@ -376,21 +380,18 @@ def _risen(field: xr.DataArray, axes: list[Axis]) -> xr.DataArray:
 def _shells(
     fields: list[xr.DataArray], names: list[str], request: Request, room: pencils.Room
 ) -> xr.DataArray:
-    gathered = [_gather(f, names, room) for f in fields]
+    gathered = [gather(f, names, room) for f in fields]
     if all(f is not None for f in gathered):
         kernel = partial(shell_sums, request=request)
         known = [f for f in gathered if f is not None]
-        return _in_core(kernel, known, names, shell_count(request.box))
+        return sums_of_frames(kernel, known, names, shell_count(request.box))
     wide = list(xr.broadcast(*fields))
     lead = [d for d in wide[0].dims if d not in names]
     ordered = [f.transpose(*lead, *names) for f in wide]
     chunks = next(f.chunksizes for f in ordered if f.chunks is not None)
     arrays: list[da.Array] = [f.chunk(chunks).data for f in ordered]
     sums = pencils.pencil_sums(arrays, request, room)
-    coords = {
-        name: c.variable for name, c in ordered[0].coords.items() if not set(c.dims) & set(names)
-    }
-    return xr.DataArray(sums, coords, [*lead, "wavenumber"])
+    return xr.DataArray(sums, kept_coords(ordered[0], names), [*lead, "wavenumber"])
 
 
 def _plane(
@@ -398,7 +399,7 @@ def _plane(
 ) -> xr.DataArray:
     result: xr.DataArray = lift(
         partial(plane, request=request),
-        *_gathered(fields, names, room),
+        *gathered(fields, names, room),
         core_dims=names,
         output_core_dims=[[f"wavenumber_{name}" for name in names]],
         output_sizes={
@@ -407,42 +408,3 @@ def _plane(
         output_dtypes=[np.float64],
     )
     return result
-
-
-def _in_core(kernel: Any, fields: list[xr.DataArray], names: list[str], count: int) -> xr.DataArray:
-    result: xr.DataArray = lift(
-        kernel,
-        *fields,
-        core_dims=names,
-        output_core_dims=[["wavenumber"]],
-        output_sizes={"wavenumber": count},
-        output_dtypes=[np.float64],
-    )
-    return result
-
-
-def _gathered(
-    fields: list[xr.DataArray], names: list[str], room: pencils.Room
-) -> list[xr.DataArray]:
-    found = []
-    for field in fields:
-        gathered = _gather(field, names, room)
-        if gathered is None:
-            raise SchemaError(
-                f"a frame of {field.name!r} does not fit in memory={room.memory} bytes, which "
-                "this spectrum needs: raise memory="
-            )
-        found.append(gathered)
-    return found
-
-
-def _gather(field: xr.DataArray, names: list[str], room: pencils.Room) -> xr.DataArray | None:
-    """Whole frames in each chunk; None if one is too large for a task."""
-    if all(len(field.chunksizes.get(name, ())) <= 1 for name in names):
-        return field
-    lead = [d for d in field.dims if d not in names]
-    ordered = field.transpose(*lead, *names)
-    if pencils.fits(ordered.data, len(names), room):
-        return whole(field, names)
-    data = pencils.gather(ordered.data, len(names), room)
-    return None if data is None else ordered.copy(data=data)

@@ -11,7 +11,7 @@ from xphys.errors import SchemaError, XphysError
 from xphys.schema import SPATIAL_DIMS, Axis, axis
 from xphys.spectra._options import Options
 
-__all__ = ["transformed_axes"]
+__all__ = ["described", "transformed_axes"]
 
 
 def transformed_axes(
@@ -45,7 +45,7 @@ def transformed_axes(
         if not names:
             raise SchemaError("no spatial axis has more than one point: name one with dims=(...)")
     _check_number(names, options.kind)
-    axes = [_axis(obj, name) for name in names]
+    axes = [described(obj, name) for name in names]
     if isinstance(options.window, Mapping):
         strange = set(map(str, options.window)) - {a.name for a in axes}
         if strange:
@@ -81,11 +81,18 @@ def _check_number(names: tuple[Hashable, ...], kind: str) -> None:
         )
 
 
-def _axis(obj: xr.Dataset | xr.DataArray, name: Hashable) -> Axis:
+def described(obj: xr.Dataset | xr.DataArray, name: Hashable) -> Axis:
+    """Axis with positions and a period that are numbers."""
     if name in obj.coords and obj.coords[name].dtype.kind not in "fiu":
         raise SchemaError(
             f"coordinate {name!r} holds {obj.coords[name].dtype}, expected numbers: e.g. "
             f'.assign_coords({name}=(ds.{name} - ds.{name}[0]) / np.timedelta64(1, "s"))'
+        )
+    if name in obj.coords and obj.coords[name].ndim > 1:
+        raise SchemaError(
+            f"coordinate {name!r} has dims {obj.coords[name].dims}, expected only ({name!r},): a "
+            f"spectrum needs a rectangular grid; interpolate, or rename it with .rename("
+            f'{name}="{name}_2d") and give {name!r} positions with .assign_coords'
         )
     try:
         return axis(obj, name)

@@ -126,9 +126,15 @@ def _index(box: Box, where: tuple[slice, ...]) -> NDArray[np.int64]:
 
 def weights(box: Box, part: slice) -> Floats:
     """How often each mode along the halved axis counts: twice if it stands for its conjugate."""
-    size = box.sizes[-1]
-    number = np.arange(part.start, part.stop)
-    return np.where((number > 0) & (2 * number < size), 2.0, 1.0)
+    return _weights(box.sizes[-1], part.start, part.stop)
+
+
+@lru_cache(maxsize=64)
+def _weights(size: int, start: int, stop: int) -> Floats:
+    number = np.arange(start, stop)
+    weight = np.where((number > 0) & (2 * number < size), 2.0, 1.0)
+    weight.setflags(write=False)
+    return weight
 
 
 def mode_counts(box: Box) -> Floats:

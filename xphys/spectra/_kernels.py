@@ -23,7 +23,25 @@ __all__ = ["Request", "add_modes", "finish", "isotropic", "plane", "shell_sums"]
 _BLOCK = 65536
 # Frames of so many points are copied: quicker, and little memory.
 _SMALL = 2**19
+# Rows from which the offset of a frame is taken: any value within its range will do.
+_ROWS = 64
 Modes = NDArray[np.complexfloating[Any, Any]]
+
+
+@dataclass
+class Buffers:
+    """Memory for one frame after the other: fresh one would cost as much as the transform.
+
+    Attributes
+    ----------
+    values : ndarray or None
+        A copy of a frame.
+    modes : ndarray or None
+        Its modes.
+    """
+
+    values: NDArray[Any] | None = None
+    modes: Modes | None = None
 
 
 @dataclass(frozen=True)
@@ -87,19 +105,19 @@ def shell_sums(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
     box = request.box
     lead = np.broadcast_shapes(*(f.shape[: f.ndim - len(box.sizes)] for f in fields))
     sums = np.zeros((math.prod(lead), shell_count(box) + 1))
-    # large frames share a buffer: fresh memory for each would cost as much as its transform
-    modes: list[Modes | None] = [None] * len(fields)
+    buffers = [Buffers() for _ in fields]
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, parts in _batches(fields, lead, box.sizes):
-            for i, part in enumerate(parts):
-                modes[i] = transform(part, request.treatment, modes[i])
-            add_modes([m for m in modes if m is not None], request, box.whole, sums[rows])
-            if math.prod(box.sizes) <= _SMALL:
-                modes = [None] * len(fields)  # freed before the next ones are made
+            modes = [
+                transform(part, request.treatment, buffer)
+                for part, buffer in zip(parts, buffers, strict=True)
+            ]
+            add_modes(modes, request, box.whole, sums[rows])
+            del modes  # freed before the next ones are made
     return finish(sums, request).reshape(*lead, shell_count(box))
 
 
-def transform(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None = None) -> Modes:
+def transform(fields: NDArray[Any], treatment: Treatment, buffers: Buffers | None = None) -> Modes:
     """Coefficients of a real transform over all axes but the first.
 
     Parameters
@@ -108,8 +126,8 @@ def transform(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None =
         Real values.
     treatment : Treatment
         Preparation.
-    buffer : ndarray, optional
-        Modes that are not needed any more; may be overwritten and returned.
+    buffers : Buffers, optional
+        Of an earlier call, whose modes are not needed any more.
 
     Returns
     -------
@@ -118,39 +136,41 @@ def transform(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None =
     """
     # by the size of a frame alone: a frame gets the same bits whatever is in its chunk
     if treatment.plain and _BLOCK // max(1, math.prod(fields.shape[1:])) <= 1:
-        return _transform_rows(fields, treatment, buffer)
+        return _transform_frame(fields, treatment, buffers or Buffers())
     work = treat(fields, treatment)
     axes = tuple(range(1, work.ndim))
     modes: Modes = scipy.fft.rfftn(work, axes=axes, norm="forward", overwrite_x=True)
     return modes
 
 
-def _transform_rows(fields: NDArray[Any], treatment: Treatment, buffer: Modes | None) -> Modes:
+def _transform_frame(fields: NDArray[Any], treatment: Treatment, buffers: Buffers) -> Modes:
     """One frame; a large one without a copy: some rows at a time, then the other axes in place."""
     single = fields.dtype.kind == "f" and fields.dtype.itemsize <= 4
     dtype = np.dtype(np.float32 if single else np.float64)
     rows = fields.reshape(-1, fields.shape[-1])
-    # The mean goes first: a large offset would cost the small modes their digits.
-    mean = dtype.type(0) if treatment.keep_mean else rows.mean(dtype=dtype)
+    # An offset goes first: a large one would cost the small modes their digits.
+    some = rows[:: max(1, len(rows) // _ROWS) | 1]  # odd: not the same points of each plane
+    # one memory order: the last bit of a sum depends on it
+    offset = dtype.type(0) if treatment.keep_mean else np.ascontiguousarray(some, dtype).mean()
     axes = tuple(range(1, fields.ndim))
     if rows.size <= _SMALL:
-        part = np.subtract(fields, mean, dtype=dtype)
-        modes: Modes = scipy.fft.rfftn(part, axes=axes, norm="forward", overwrite_x=True)
-        return modes
+        if buffers.values is None or buffers.values.shape != fields.shape:
+            buffers.values = np.empty(fields.shape, dtype)
+        work = np.subtract(fields, offset, out=buffers.values, dtype=dtype)
+        copied: Modes = scipy.fft.rfftn(work, axes=axes, norm="forward", overwrite_x=True)
+        return copied
     half = (*fields.shape[:-1], fields.shape[-1] // 2 + 1)
-    fits = buffer is not None and buffer.shape == half
-    modes = buffer if buffer is not None and fits else np.empty(
-        half, np.complex64 if single else np.complex128
-    )  # fmt: skip
+    if buffers.modes is None or buffers.modes.shape != half:
+        buffers.modes = np.empty(half, np.complex64 if single else np.complex128)
+    modes = buffers.modes
     target = modes.reshape(-1, half[-1])
     step = max(1, _BLOCK // rows.shape[1])
     for start in range(0, len(rows), step):
-        part = np.subtract(rows[start : start + step], mean, dtype=dtype)
+        part = np.subtract(rows[start : start + step], offset, dtype=dtype)
         target[start : start + step] = scipy.fft.rfft(part, norm="forward", overwrite_x=True)
-    if len(axes) == 1:
-        return modes
-    result: Modes = scipy.fft.fftn(modes, axes=axes[:-1], norm="forward", overwrite_x=True)
-    return result
+    if len(axes) > 1:
+        buffers.modes = scipy.fft.fftn(modes, axes=axes[:-1], norm="forward", overwrite_x=True)
+    return buffers.modes
 
 
 def add_modes(
@@ -163,7 +183,10 @@ def add_modes(
     weight = weights(box, where[-1])
     shape = (len(sums), *index.shape)
     if request.form == "power":
-        add_power(modes[0].reshape(shape), index, weight, sums)
+        # rows that mirror each other along an axis that is whole are in the same shells
+        mirrored = where[-2].stop - where[-2].start if len(where) > 1 else 1
+        mirrored = mirrored if len(where) > 1 and mirrored == box.sizes[-2] else 1
+        add_power(modes[0].reshape(shape), index, weight, sums, mirrored)
         return
     values = form_values(modes, request, where)
     add_values(np.broadcast_to(values, (len(sums), *values.shape[1:])).reshape(shape),

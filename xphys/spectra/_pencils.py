@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import dask.array as da
@@ -23,6 +24,8 @@ __all__ = ["TASK", "fits", "gather", "pencil_sums"]
 #: A task that transforms blocks of b bytes takes no more than about ``TASK * b``: the block, a
 #: copy, its modes, and their shells (8 bytes each).
 TASK = 6
+# Bytes of a piece of a file from which the calls that write it cost little beside the bytes.
+_PIECE = 2**17
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def gather(array: da.Array, ndim: int, room: Room) -> da.Array | None:
         lead.insert(0, _split(sizes, count))
         count = max(1, count // max(lead[0]))
     chunks = (*lead, *((n,) for n in array.shape[-ndim:]))
-    return _scratch.rechunk(array, chunks, room.scratch)
+    return _by_files(array, chunks, room)
 
 
 def pencil_sums(arrays: Sequence[da.Array], request: Request, room: Room) -> da.Array:
@@ -151,10 +154,7 @@ def _turned(array: da.Array, request: Request, room: Room) -> da.Array:
         *((n,) for n in array.shape[axes[1] :]),
     )
     merged = math.prod(max(c) for c in array.chunks[: axes[1]]) * plane
-    if merged <= room.merged:
-        cut = array.rechunk(slabs)
-    else:
-        cut = _scratch.rechunk(array, slabs, room.scratch)
+    cut = array.rechunk(slabs) if merged <= room.merged else _by_files(array, slabs, room)
     half = (*slabs[:-1], (array.shape[-1] // 2 + 1,))
     single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     dtype = np.dtype(np.complex64 if single else np.complex128)
@@ -163,7 +163,45 @@ def _turned(array: da.Array, request: Request, room: Room) -> da.Array:
         partial(_slab_modes, axes=along), cut, dtype=dtype, chunks=half,
         meta=np.empty((0,) * array.ndim, dtype),
     )  # fmt: skip
-    return _scratch.rechunk(modes, _pencils(half, axes[0], dtype, room), room.scratch)
+    return _by_files(modes, _pencils(half, axes[0], dtype, room), room)
+
+
+def _by_files(array: da.Array, chunks: tuple[tuple[int, ...], ...], room: Room) -> da.Array:
+    """Rechunk through files, small blocks joined before.
+
+    The number of pieces grows with that of old blocks times that of new ones, for a long series
+    with the square of its length.
+    """
+    joined = _joined(array.chunks, chunks, array.dtype.itemsize, room)
+    return _scratch.rechunk(array.rechunk(joined), chunks, room.scratch)
+
+
+def _joined(
+    old: tuple[tuple[int, ...], ...], new: tuple[tuple[int, ...], ...], itemsize: int, room: Room
+) -> tuple[tuple[int, ...], ...]:
+    """Old chunks, neighbours joined until the pieces are of a good size or memory is short."""
+    result = list(old)
+    piece = itemsize * math.prod(min(max(a), max(b)) for a, b in zip(old, new, strict=True))
+    # a task holds what it joins, the joined block and a piece of it
+    room_left = room.memory // 3 // (itemsize * math.prod(max(a) for a in old))
+    for axis in reversed(range(len(old))):
+        factor = min(max(new[axis]) // max(old[axis]), room_left, math.ceil(_PIECE / piece))
+        if factor > 1:
+            result[axis] = _together(old[axis], new[axis], factor)
+            piece, room_left = piece * factor, room_left // factor
+    return tuple(result)
+
+
+def _together(old: tuple[int, ...], new: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Up to ``count`` chunks joined, none across a border that old and new have in common."""
+    common = set(accumulate(old)) & set(accumulate(new))
+    result, size, stop, held = [], 0, 0, 0
+    for each in old:
+        size, stop, held = size + each, stop + each, held + 1
+        if held == count or stop in common:
+            result.append(size)
+            size = held = 0
+    return tuple(result)
 
 
 def _slabs(old: tuple[int, ...], thickness: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -38,6 +39,8 @@ Overlap = tuple[Index, tuple[slice, ...]]
 # Ends each piece: a hole left by a writer on another disk is not taken for zeros.
 _MARK = b"xphys!fft"
 _PREFIX = "xphys-spectra-"
+# Bytes read at a time where pieces are small.
+_AHEAD = 2**18
 
 
 def rechunk(array: da.Array, chunks: Chunks, folder: str | None) -> da.Array:
@@ -192,16 +195,22 @@ def _write(block: NDArray[Any], opened: tuple[str, _Part], index: Index) -> None
     # made if it is not there, and never emptied: others write their pieces to the same file
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
     for target, where in _overlaps(part.old, index, part.new):
-        with open(os.open(_file(folder, target), flags, 0o600), "wb", buffering=0) as file:
-            file.seek(offset)
-            _write_all(file, _bytes(np.ascontiguousarray(block[where])))
-            _write_all(file, memoryview(_MARK))
+        data = _marked(block[where])
+        file = os.open(_file(folder, target), flags, 0o600)
+        try:
+            os.lseek(file, offset, os.SEEK_SET)
+            while len(data):  # one call may write less than all, and at most 2 GiB
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
 
 
-def _write_all(file: Any, data: memoryview) -> None:
-    # one call may write less than all, and at most 2 GiB
-    while len(data):
-        data = data[file.write(data) :]
+def _marked(piece: NDArray[Any]) -> memoryview:
+    """Bytes of a piece and the mark: pieces may be many and small, so one call writes both."""
+    raw = np.empty(piece.nbytes + len(_MARK), np.uint8)
+    raw[: piece.nbytes].view(piece.dtype).reshape(piece.shape)[...] = piece
+    raw[piece.nbytes :] = np.frombuffer(_MARK, np.uint8)
+    return raw.data
 
 
 def _written(opened: tuple[str, _Part], *_: None) -> tuple[str, _Part]:
@@ -214,13 +223,15 @@ def _read(opened: tuple[str, _Part], index: Index) -> NDArray[Any]:
     result = np.empty([stop - start for start, stop in bounds], part.dtype)
     name, slot = _file(folder, index), part.slot
     try:
-        with open(name, "rb") as file:
+        with io.BufferedReader(io.FileIO(name), _AHEAD) as file:
             for origin, where in _overlaps(part.new, index, part.old):
-                piece = np.empty([s.stop - s.start for s in where], part.dtype)
+                target = result[where]
+                raw = np.empty(target.nbytes + len(_MARK), np.uint8)
                 file.seek(part.place(origin) * slot)
-                if file.readinto(_bytes(piece)) != piece.nbytes or file.read(len(_MARK)) != _MARK:
+                whole = file.readinto(raw.data) == raw.nbytes
+                if not whole or raw[target.nbytes :].tobytes() != _MARK:
                     raise _missing(name)
-                result[where] = piece
+                target[...] = raw[: target.nbytes].view(part.dtype).reshape(target.shape)
     except FileNotFoundError as error:
         raise _missing(name) from error
     os.unlink(name)
@@ -234,10 +245,6 @@ def _missing(name: str) -> CorruptDataError:
         f"a piece of {name}, part of a transform by way of files, is missing or cut short: "
         "compute again, with scratch= a folder that all workers share"
     )
-
-
-def _bytes(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
 
 
 def _file(folder: str, target: Index) -> str:

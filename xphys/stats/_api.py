@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xphys.errors import SchemaError, UnknownNameError
+from xphys._dims import real_variables
 from xphys.schema import PROVENANCE, record, vectors
 from xphys.stats import _kernels as kernels
 from xphys.stats._kernels import STATE
@@ -70,7 +70,7 @@ def statistics(
     >>> float(found["mean"].sel(variable="u")), float(found["std"].sel(variable="u"))
     (2.0, 1.0)
     """
-    names = _names(ds, variables)
+    names = list(real_variables(ds, variables))
     states = {name: _state(ds.variables[name]) for name in names}
     rows = {str(name): ds[name].attrs for name in names}
     order = list(states.values())
@@ -94,23 +94,6 @@ def statistics(
     )
     used = {"variables": [str(name) for name in names], "skipna": skipna}
     return record(result, "statistics", used)
-
-
-def _names(ds: xr.Dataset, variables: str | Iterable[Hashable] | None) -> list[Hashable]:
-    if variables is None:
-        found = [name for name, v in ds.data_vars.items() if v.dtype.kind in "biuf"]
-        if not found:
-            raise SchemaError("expected a variable of real numbers, found none")
-        return found
-    asked = [variables] if isinstance(variables, str) else list(variables)
-    for name in asked:
-        if name not in ds.variables:
-            raise UnknownNameError(f"expected variables out of {list(ds.data_vars)}, got {name!r}")
-        if ds[name].dtype.kind not in "biuf":
-            raise SchemaError(f"{name!r} is {ds[name].dtype}: expected real numbers")
-    if not asked:
-        raise SchemaError("expected at least one variable, got none")
-    return list(dict.fromkeys(asked))
 
 
 def _state(variable: xr.Variable) -> Any:

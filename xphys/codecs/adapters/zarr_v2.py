@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numcodecs.abc import Codec
 
+from xphys.codecs.wrapped import extra_of
 from xphys.coding.bounds import Bounds
 from xphys.coding.frame import decode_chunk, encode_chunk
 from xphys.coding.header import parse
@@ -68,7 +69,7 @@ class FrameCodec(Codec):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """The metadata of the codec."""
-        return {"id": self.codec_id, **self.request.to_dict()}
+        return {"id": self.codec_id, **self.request.to_dict(), **extra_of(self.request)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FrameCodec:

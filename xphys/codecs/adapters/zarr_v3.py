@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,14 +14,17 @@ from zarr.abc.store import ByteGetter, RangeByteRequest
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 
+from xphys.codecs.wrapped import extra_of
 from xphys.coding.frame import decode_blocks, decode_chunk, encode_chunk
-from xphys.coding.header import SUPPORTED, Header, block_extent, header_size, parse
+from xphys.coding.header import FRONT, SUPPORTED, Header, parse
+from xphys.coding.predict import bases_of, check_bases, decode_predicted
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError, FormatError, XphysWarning
 
 __all__ = ["FrameCodec", "Notice"]
 
 NAME = "xphys.frame"
+_MOST_SIBLINGS = 64
 
 
 class Notice:
@@ -66,7 +69,7 @@ class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
 
     def to_dict(self) -> dict[str, Any]:
         """The metadata: name and configuration."""
-        return {"name": NAME, "configuration": self.request.to_dict()}
+        return {"name": NAME, "configuration": self.request.to_dict() | extra_of(self.request)}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Refuse dtypes that the container cannot hold."""
@@ -92,7 +95,7 @@ class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
         return chunk_spec.prototype.buffer.from_bytes(data)
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        return await asyncio.to_thread(_decode, chunk_bytes.to_bytes(), chunk_spec)
+        return await asyncio.to_thread(_decode, chunk_bytes.to_bytes(), chunk_spec, {})
 
     async def _decode_partial_single(
         self, byte_getter: ByteGetter, selection: Any, chunk_spec: ArraySpec
@@ -111,12 +114,23 @@ class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
         prototype, shape = chunk_spec.prototype, chunk_spec.shape
         if _is_everything(selection, shape):  # one request, and every byte is looked at
             whole = await byte_getter.get(prototype)
-            return None if whole is None else await self._decode_single(whole, chunk_spec)
-        front = await byte_getter.get(prototype, RangeByteRequest(0, _front(chunk_spec)))
+            if whole is None:
+                return None
+            data = whole.to_bytes()
+            payloads = await _siblings(byte_getter, data, chunk_spec)
+            return await asyncio.to_thread(_decode, data, chunk_spec, payloads)
+        front = await byte_getter.get(prototype, RangeByteRequest(0, FRONT))
         if front is None:
             return None
         header = parse(front.to_bytes())
         _check_fits(header, chunk_spec)
+        if header.predicted:  # what it is predicted from is decoded as a whole, too
+            everything = tuple(slice(0, n) for n in shape)
+            values = await self._decode_part(byte_getter, everything, chunk_spec)
+            if values is None:
+                raise CorruptDataError("a chunk vanished while it was read")
+            chosen = values.as_numpy_array()[selection]
+            return prototype.nd_buffer.from_numpy_array(np.asarray(chosen, order="C"))
         wanted = _blocks_touched(selection, shape, header)
         runs = _runs(wanted)
         requests = [_byte_range(header, run) for run in runs]
@@ -153,14 +167,6 @@ def _crop(values: np.ndarray, fill: Any) -> np.ndarray:
     return values
 
 
-def _front(spec: ArraySpec) -> int:
-    """Bytes that hold the header of any chunk of this array."""
-    shape = spec.shape or (1,)
-    itemsize = spec.dtype.to_native_dtype().itemsize
-    fewest = min(block_extent(shape, axis, itemsize) for axis in range(len(shape)))
-    return header_size(len(shape), -(-max(shape) // max(fewest, 1)))
-
-
 def _check_fits(header: Header, spec: ArraySpec) -> None:
     shape = spec.shape or (1,)
     native = spec.dtype.to_native_dtype()
@@ -181,10 +187,50 @@ def _padded(header: Header, spec: ArraySpec, make: Any) -> np.ndarray:
     return np.full(shape, spec.fill_value, native)
 
 
-def _decode(data: bytes, spec: ArraySpec) -> NDBuffer:
+async def _siblings(byte_getter: ByteGetter, data: bytes, spec: ArraySpec) -> dict[str, bytes]:
+    """Chunks at the same place of all variables that a chunk is predicted from."""
+    found: dict[str, bytes] = {}
+    todo = [data]
+    while todo:
+        waiting = todo.pop()
+        here = await asyncio.to_thread(bases_of, waiting)
+        for name in here:
+            if name not in found:
+                if len(found) == _MOST_SIBLINGS:
+                    raise CorruptDataError(
+                        f"a chunk is predicted from more than {_MOST_SIBLINGS} others"
+                    )
+                found[name] = await _sibling(byte_getter, name, spec)
+                todo.append(found[name])
+        if here:  # before anything is read that a changed one names
+            check_bases(waiting, found)
+    return found
+
+
+async def _sibling(byte_getter: ByteGetter, name: str, spec: ArraySpec) -> bytes:
+    store, path = getattr(byte_getter, "store", None), getattr(byte_getter, "path", "")
+    # .../variable/c/0/0/0: one part for each axis, and "c"
+    parts = path.split("/")
+    cut = len(parts) - max(len(spec.shape), 1) - 1
+    if store is None or cut < 1 or parts[cut] != "c" or "/" in name or name in ("", ".", ".."):
+        raise CorruptDataError(
+            f"the chunk is predicted from {name!r}, which cannot be found from {path!r}: expected "
+            "a Zarr v3 array with keys such as variable/c/0/0, without shards"
+        )
+    key = "/".join((*parts[: cut - 1], name, *parts[cut:]))
+    data = await store.get(key, spec.prototype)
+    if data is None:
+        raise CorruptDataError(
+            f"the chunk is predicted from {name!r}, of which {key} is missing: these variables "
+            "have to be stored together"
+        )
+    return bytes(data.to_bytes())
+
+
+def _decode(data: bytes, spec: ArraySpec, payloads: Mapping[str, bytes]) -> NDBuffer:
     header = parse(data)
     _check_fits(header, spec)
-    values = decode_chunk(data)
+    values = decode_predicted(data, payloads) if header.predicted else decode_chunk(data)
     if header.shape != (spec.shape or (1,)):
         whole = _padded(header, spec, np.empty)
         whole[tuple(slice(0, n) for n in header.shape)] = values

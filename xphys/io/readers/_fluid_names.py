@@ -1,4 +1,4 @@
-"""Names that the Athena family of codes gives to its variables, in the words of the data model."""
+"""Names that the Athena family of codes, and what is made from its output, gives to variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from xphys.errors import SchemaError
 from xphys.schema import SPATIAL_DIMS
 
-__all__ = ["check_axes_names", "fluid_attrs"]
+__all__ = ["check_axes_names", "current_attrs", "fluid_attrs"]
 
 _SCALARS = {
     "dens": ("density", "density"),
@@ -18,13 +18,18 @@ _SCALARS = {
     "eint": ("internal_energy", "internal energy density"),
     "Etot": ("total_energy", "total energy density"),
 }
-_COMPONENT = re.compile(r"(?P<stem>vel|mom|bcc|Bcc)(?P<place>[123xyz])$")
+_COMPONENT = re.compile(r"(?P<stem>vel|mom|bcc|Bcc|B(?=[xyz]))(?P<place>[123xyz])$")
 _VECTORS = {
     "vel": "velocity",
     "mom": "momentum",
     "bcc": "magnetic_field",
     "Bcc": "magnetic_field",
+    "B": "magnetic_field",
 }
+_FACTOR = (
+    "values as stored: AthenaK at commit 92bbc3f writes twice the central-difference curl of "
+    "the cell-centred magnetic field (the factor 1/2 is left out), later versions write it once"
+)
 
 
 def fluid_attrs(stored: str, axes: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -54,6 +59,29 @@ def fluid_attrs(stored: str, axes: Sequence[str]) -> tuple[str, dict[str, Any]]:
     attrs |= {"vector": vector, "component": component, "source_name": stored}
     long_name = f"{component} component of {vector.replace('_', ' ')}"
     return f"{vector}_{component}", {**attrs, "long_name": long_name}
+
+
+def current_attrs(vertical: bool) -> dict[str, str]:
+    """Attributes of AthenaK's ``jz``, which keeps its name.
+
+    Parameters
+    ----------
+    vertical : bool
+        Whether the plane is radial-vertical, with the azimuthal axis as the third one.
+    """
+    if not vertical:
+        long_name = "z component of current density"
+        return {
+            "long_name": long_name,
+            "comment": _FACTOR,
+            "vector": "current_density",
+            "component": "z",
+        }
+    comment = (
+        "curl along the stored third axis, d(B_z)/dx - d(B_x)/dz, which is minus the y "
+        f"(azimuthal) component of the current density; {_FACTOR}"
+    )
+    return {"long_name": "minus y component of current density", "comment": comment}
 
 
 def check_axes_names(axes: Any, active: Sequence[bool]) -> tuple[str, str, str]:

@@ -268,7 +268,8 @@ class HDF5Array(BackendArray):
     ) -> None:
         left = [axis for axis in range(len(shape)) if axis not in self.at]
         self.order = tuple(left if order is None else order)
-        if sorted(self.order) != left:
+        beyond = [axis for axis in self.at if axis >= len(shape)]
+        if sorted(self.order) != left or beyond or len(chunks) != len(shape):
             raise FormatError(
                 f"{self.file.path}: {self.name!r} has {len(shape)} axes, expected another number"
             )

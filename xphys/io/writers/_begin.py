@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,24 +12,28 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 from zarr.abc.store import Store
 
-from xphys.errors import CorruptDataError, SchemaError, StoreConflictError, UnknownNameError
+from xphys.errors import (
+    CorruptDataError,
+    SchemaError,
+    StoreConflictError,
+    UnknownNameError,
+    XphysWarning,
+)
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore
-from xphys.io._journal import PLACE as JOURNAL
-from xphys.io._journal import Journal, is_sealed, read_run
-from xphys.io._manifest import PLACE as MANIFEST
+from xphys.io._journal import BeforeStore, Journal, is_sealed, read_run
 from xphys.io._manifest import document_bytes, listing, load
-from xphys.io._payload import DecodeLayer, find_payload
+from xphys.io._payload import DecodeLayer, find_payloads
 from xphys.io._recording import RecordingStore
 from xphys.io._records import digest
 from xphys.io.writers._graph import build, keys_of, names_of
-from xphys.io.writers._plan import Plan, State, inspect, make_plan, view_below
+from xphys.io.writers._plan import Plan, Seen, State, inspect, look, make_plan, view_below
 from xphys.io.writers._prepare import prepare
 from xphys.io.writers._seal import PEAK
 from xphys.io.writers._stage import Staged, stage
 from xphys.schema import PROVENANCE
 
-__all__ = ["Begun", "Mode", "begin"]
+__all__ = ["Begun", "Mode", "Request", "begin"]
 
 Mode = Literal["w", "w-", "a", "r+"]
 
@@ -58,101 +63,104 @@ class Begun:
             _explain(self.plan, error)
 
 
-def begin(
-    ds: xr.Dataset,
-    place: Store,
-    path: str,
-    *,
-    mode: Mode = "w-",
-    append_dim: Hashable | None = None,
-    region: Mapping[str, slice] | Literal["auto"] | None = None,
-    chunks: Mapping[str, int] | None = None,
-    shards: Mapping[str, int] | None = None,
-    encoding: Mapping[Hashable, Mapping[str, Any]] | None = None,
-    resume: bool = True,
-    nodes: Sequence[str] = (),
-    hold: bool = False,
-) -> Begun:
-    """Begin what `to_zarr` does, in an open store.
+@dataclass(frozen=True)
+class Request:
+    """What `to_zarr` was asked for, in an open store.
 
-    With ``hold`` the journal stays when the group is sealed, so that the same call on the same
-    data finds it done; who holds it ends it. ``nodes`` are groups below that belong to the write.
+    Attributes
+    ----------
+    ds : Dataset
+        Lazy or in memory.
+    place : zarr store
+        The store.
+    path : str
+        Of the group in it.
+    mode, append_dim, region, chunks, shards, encoding, resume
+        As in `to_zarr`.
+    nodes : sequence of str
+        Groups below that belong to the write.
+    hold : bool
+        The journal stays when the group is sealed, so that the same call on the same data finds
+        it done; who holds it ends it.
     """
-    seen = _last_writer(place, path)
+
+    ds: xr.Dataset
+    place: Store
+    path: str
+    mode: Mode = "w-"
+    append_dim: Hashable | None = None
+    region: Mapping[str, slice] | Literal["auto"] | None = None
+    chunks: Mapping[str, int] | None = None
+    shards: Mapping[str, int] | None = None
+    encoding: Mapping[Hashable, Mapping[str, Any]] | None = None
+    resume: bool = True
+    nodes: Sequence[str] = ()
+    hold: bool = False
+
+    @property
+    def partly(self) -> bool:
+        """Whether it changes a part of arrays that are there."""
+        return self.append_dim is not None or self.region is not None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it makes all that there will be."""
+        return self.mode in ("w", "w-") and not self.partly
+
+    def call(self) -> str:
+        """Token of an append or change, empty for what is written afresh."""
+        if self.fresh:
+            return ""
+        asked = f"{tokenize(self.ds)} {self.append_dim} {self.region} {self.mode}"
+        return digest(asked.encode())
+
+    def settings(self, provenance: str) -> dict[str, Any]:
+        """What makes the fingerprint, beside the metadata."""
+        return {
+            "provenance": provenance,
+            "append_dim": str(self.append_dim),
+            "region": str(self.region),
+            **({"nodes": list(self.nodes)} if self.nodes else {}),
+        }
+
+
+def begin(request: Request) -> Begun:
+    """Begin a write: find out what there is, write metadata, plan the tasks."""
+    seen = look(request.place, request.path)
     try:
-        return _look_and_begin(
-            ds, place, path, mode, append_dim, region, chunks, shards, encoding, resume, nodes, hold
-        )
+        return _begin_with(request, seen)
     except CorruptDataError as error:
-        if _last_writer(place, path) == seen:
+        if look(request.place, request.path) == seen:
             raise
         raise StoreConflictError(
-            f"{place}: another run wrote here while this one looked: run the code again"
+            f"{request.place}: another run wrote here while this one looked: run the code again"
         ) from error
 
 
-def _last_writer(place: Store, path: str) -> tuple[bytes | None, ...]:
-    """What changes whenever a run begins or ends in a group."""
-    keys = (f"{JOURNAL}/run.json", f"{MANIFEST}/zarr.json")
-    return tuple(objects.read(place, objects.join(path, key)) for key in keys)
-
-
-def _look_and_begin(
-    ds: xr.Dataset,
-    place: Store,
-    path: str,
-    mode: Mode,
-    append_dim: Hashable | None,
-    region: Mapping[str, slice] | Literal["auto"] | None,
-    chunks: Mapping[str, int] | None,
-    shards: Mapping[str, int] | None,
-    encoding: Mapping[Hashable, Mapping[str, Any]] | None,
-    resume: bool,
-    nodes: Sequence[str],
-    hold: bool,
-) -> Begun:
-    payloads = _payloads(ds, encoding)
-    partly = append_dim is not None or region is not None
-    state = inspect(place, path)
-    fresh = mode in ("w", "w-") and not partly
-    call = "" if fresh else digest(f"{tokenize(ds)} {append_dim} {region} {mode}".encode())
+def _begin_with(request: Request, seen: Seen) -> Begun:
+    place, path, fresh = request.place, request.path, request.fresh
+    payloads = _payloads(request.ds, request.encoding, request.partly)
+    state, call = inspect(place, path, seen), request.call()
     if state.done and state.run is not None and not fresh:
         # all that was missing is the end of the journal
         Journal(place, path, state.run).end()
         if state.run.call == call:
             return Begun(None, None)
         state = inspect(place, path)
-    _check_state(place, state, fresh, mode, partly)
+    _check_state(place, state, fresh, request.mode, request.partly)
     below = None if fresh else view_below(place, path, state)
     if fresh:
-        state = State(state.exists, state.run, None, state.done, replaced=mode == "w")
-    layouts = {} if fresh or state.manifest is None else state.manifest.layouts
-    ready, merged = prepare(
-        ds, payloads, chunks, shards, encoding, layouts, append_dim=append_dim, region=region
-    )
-    staged = stage(
-        ready,
-        below,
-        group=path,
-        mode=None if partly and mode in ("w-", "w") else "w-" if mode == "w" else mode,
-        append_dim=append_dim,
-        region=region,
-        encoding=merged,
-    )
-    settings = {
-        "provenance": ready.attrs.get(PROVENANCE, ""),
-        "append_dim": str(append_dim),
-        "region": str(region),
-        **({"nodes": list(nodes)} if nodes else {}),
-    }
+        state = State(state.exists, state.run, None, state.done, replaced=request.mode == "w")
+    ready, staged = _staged(request, payloads, state, below)
     decoders = {str(name): layer for name, layer in payloads.items()}
+    settings = request.settings(ready.attrs.get(PROVENANCE, ""))
     names = names_of(staged.writes, decoders)
     plan = make_plan(place, path, staged, state, settings, names, call)
     plan.payloads = set(decoders) | _measured_before(plan)
-    plan.hold = hold
-    resumed = _take(plan, state, fresh and mode == "w", resume)
+    plan.hold = request.hold
+    resumed = _take(plan, state, fresh and request.mode == "w", request.resume)
     if resumed and state.done:
-        if not hold:
+        if not request.hold:
             plan.journal.end()
         return Begun(plan, None)
     try:
@@ -160,6 +168,37 @@ def _look_and_begin(
     except Exception as error:
         _explain(plan, error)
         return Begun(plan, None)
+
+
+def _staged(
+    request: Request,
+    payloads: Mapping[Hashable, DecodeLayer],
+    state: State,
+    below: Store | None,
+) -> tuple[xr.Dataset, Staged]:
+    """The Dataset in chunks as it will be stored, and what xarray would write of it."""
+    layouts = {} if request.fresh or state.manifest is None else state.manifest.layouts
+    ready, merged = prepare(
+        request.ds,
+        payloads,
+        request.chunks,
+        request.shards,
+        request.encoding,
+        layouts,
+        append_dim=request.append_dim,
+        region=request.region,
+    )
+    mode = "w-" if request.mode == "w" else request.mode
+    staged = stage(
+        ready,
+        below,
+        group=request.path,
+        mode=None if request.partly and mode == "w-" else mode,
+        append_dim=request.append_dim,
+        region=request.region,
+        encoding=merged,
+    )
+    return ready, staged
 
 
 def _explain(plan: Plan, error: Exception) -> None:
@@ -177,13 +216,23 @@ def _explain(plan: Plan, error: Exception) -> None:
 
 
 def _payloads(
-    ds: xr.Dataset, encoding: Mapping[Hashable, Mapping[str, Any]] | None
+    ds: xr.Dataset, encoding: Mapping[Hashable, Mapping[str, Any]] | None, partly: bool
 ) -> dict[Hashable, DecodeLayer]:
-    payloads = {
-        name: layer
-        for name, v in ds.data_vars.items()
-        if (layer := find_payload(v.variable._data)) is not None
-    }
+    payloads, lacking = find_payloads(ds)
+    if lacking:
+        warnings.warn(
+            f"{', '.join(map(repr, lacking))} compressed together with variables that are not "
+            "written along under their names: they are stored losslessly, which is larger; write "
+            "the whole result of compress(), or compress what is to be written",
+            XphysWarning,
+            stacklevel=2,
+        )
+    for name, layer in payloads.items():
+        if partly and not layer.spec.appendable:
+            raise SchemaError(
+                f"variable {name!r} keeps its bounds over the whole variable, so no part of it can "
+                "be appended or replaced: use compress(..., scope='chunk')"
+            )
     for name in encoding or {}:
         if name not in ds.variables:
             raise UnknownNameError(f"encoding names {name!r}, the Dataset has {list(ds.variables)}")
@@ -262,12 +311,14 @@ def _take(plan: Plan, state: State, replace: bool, resume: bool) -> bool:
 
 def _begin(plan: Plan, staged: Staged, decoders: dict[str, DecodeLayer], resumed: bool) -> Delayed:
     """Write metadata and what is in memory; the Delayed writes the rest."""
+    # an equal run may be replacing what this one has to read
+    before = BeforeStore(plan.store, plan.group)
     target = RecordingStore(
         plan.store,
         plan.journal,
         plan.layouts,
         {path: layer.spec.describe for path, layer in decoders.items()},
-        None if plan.old is None else CheckingStore(plan.store, plan.group, plan.old),
+        None if plan.old is None else CheckingStore(before, plan.group, plan.old),
     )
     plan.expected = frozenset(staged.chunks) | keys_of(staged.writes, plan.layouts)
     trusted = objects.wait(target.trusted()) if resumed else frozenset()

@@ -11,7 +11,7 @@ from zarr.abc.store import Store
 from xphys.errors import SchemaError
 from xphys.io import _objects as objects
 from xphys.io._layout import Layout
-from xphys.io._payload import find_payload
+from xphys.io._payload import find_payloads
 from xphys.io._records import Describe
 from xphys.io.writers._graph import write_tasks
 from xphys.io.writers._prepare import prepare
@@ -61,7 +61,7 @@ def rewrite(
                 f"expected variable {path!r} of shape {layout.shape} in the source: give the "
                 "Dataset that was written"
             )
-    payloads = {n: p for n, v in ds.data_vars.items() if (p := find_payload(v.variable._data))}
+    payloads = find_payloads(ds)[0]
     wanted = ds[[n for n in ds.variables if str(n) in layouts]]
     ready, merged = prepare(
         wanted, payloads, None, None, None, layouts, append_dim=None, region=None

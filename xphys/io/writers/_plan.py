@@ -10,7 +10,8 @@ from zarr.abc.store import Store
 from xphys.errors import StoreConflictError
 from xphys.io import _objects as objects
 from xphys.io._checking import CheckingStore, layouts_of
-from xphys.io._journal import BeforeStore, Journal, Run, is_sealed, read_run
+from xphys.io._journal import PLACE as JOURNAL
+from xphys.io._journal import BeforeStore, Journal, Run, has_sealed, parse_run
 from xphys.io._layout import Layout
 from xphys.io._manifest import (
     MARK,
@@ -18,12 +19,14 @@ from xphys.io._manifest import (
     document_bytes,
     load,
     nodes_of_groups_below,
+    parse,
     parse_document,
 )
+from xphys.io._manifest import PLACE as MANIFEST
 from xphys.io._records import digest
 from xphys.io.writers._stage import Staged
 
-__all__ = ["Plan", "State", "inspect", "make_plan"]
+__all__ = ["Plan", "Seen", "State", "inspect", "look", "make_plan"]
 
 
 @dataclass
@@ -51,15 +54,38 @@ class State:
     replaced: bool = False
 
 
-def inspect(store: Store, group: str) -> State:
-    """Look at a group before writing."""
+@dataclass(frozen=True)
+class Seen:
+    """Documents of a group of which one changes whenever a run begins or ends in it.
+
+    Attributes
+    ----------
+    run, manifest : bytes or None
+        Of the journal and of the manifest.
+    """
+
+    run: bytes | None
+    manifest: bytes | None
+
+
+def look(store: Store, group: str) -> Seen:
+    """What is under way in a group, and what was sealed last."""
+    # in this order: a run that ends meanwhile is still seen, and the manifest that it has made
+    run = objects.read(store, objects.join(group, JOURNAL, "run.json"))
+    return Seen(run, objects.read(store, objects.join(group, MANIFEST, "zarr.json")))
+
+
+def inspect(store: Store, group: str, seen: Seen | None = None) -> State:
+    """Look at a group before writing; what was seen of it is not read again."""
+    seen = look(store, group) if seen is None else seen
     names = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
     exists = any(objects.wait(store.exists(objects.join(group, name))) for name in names)
-    run = read_run(store, group)
-    if run is None:
-        return State(exists, None, load(store, group))
+    place = objects.join(group, MANIFEST, "zarr.json")
+    if seen.run is None:
+        return State(exists, None, None if seen.manifest is None else parse(seen.manifest, place))
+    run = parse_run(seen.run, objects.join(group, JOURNAL, "run.json"))
     before = load(BeforeStore(store, group), group) if run.generation else None
-    return State(exists, run, before, is_sealed(store, group, run))
+    return State(exists, run, before, has_sealed(run, seen.manifest, place))
 
 
 @dataclass

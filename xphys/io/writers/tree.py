@@ -12,7 +12,7 @@ from zarr.abc.store import Store
 from xphys.errors import SchemaError
 from xphys.io import _objects as objects
 from xphys.io._journal import Journal, read_run
-from xphys.io.writers._begin import begin
+from xphys.io.writers._begin import Request, begin
 
 __all__ = ["tree_to_zarr"]
 
@@ -83,12 +83,14 @@ def tree_to_zarr(
     }
     options: dict[str, Any] = {"chunks": chunks, "shards": shards, "hold": True}
     root = begin(
-        _complete(tree), place, top, mode=mode, resume=resume, nodes=sorted(nodes), **options
+        Request(
+            _complete(tree), place, top, mode=mode, resume=resume, nodes=sorted(nodes), **options
+        )
     )
     for path, ds in nodes.items():
         if root.pending is None and read_run(place, path) is None:
             continue  # sealed, and so is the root: only journals are left to end
-        begin(ds, place, path, mode="w-", **options).finish()
+        begin(Request(ds, place, path, **options)).finish()
     root.finish()
     for path in nodes:
         _end(place, path)

@@ -10,7 +10,7 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from xphys.io import _objects as objects
-from xphys.io.writers._begin import Mode, begin
+from xphys.io.writers._begin import Mode, Request, begin
 
 __all__ = ["to_zarr"]
 
@@ -84,7 +84,7 @@ def to_zarr(
     UnknownNameError
         If ``encoding`` names no variable of the Dataset.
     """
-    begun = begin(
+    request = Request(
         ds,
         objects.open_store(store, storage_options),
         (group or "").strip("/"),
@@ -96,6 +96,7 @@ def to_zarr(
         encoding=encoding,
         resume=resume,
     )
+    begun = begin(request)
     if begun.pending is None or not compute:
         return begun.pending
     begun.finish()

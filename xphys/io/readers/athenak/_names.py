@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xphys.io.readers._fluid_names import current_attrs, fluid_attrs
 from xphys.io.readers.athenak._format import Deck
 
 __all__ = ["Geometry", "boundary_attrs", "field_attrs", "geometry", "parameters"]
 
-_SCALARS = {"dens": ("density", "density"), "eint": ("internal_energy", "internal energy density")}
-_VECTORS = {"vel": ("velocity", "xyz"), "bcc": ("magnetic_field", "123")}
 _MOMENT = re.compile(r"(?P<name>.+)_(?P<moment>1st|2nd|3rd|4th)$")
 _ORDINAL = {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth"}
 
@@ -54,10 +53,6 @@ class Geometry:
     def vertical_plane(self) -> bool:
         """True for the radial-vertical box, where the second stored axis is z."""
         return self.dims[1] == "z"
-
-    def component(self, stored: int) -> str:
-        """Direction of the stored component 0, 1 or 2."""
-        return self.dims[2 - stored]
 
 
 def _true(text: str | None) -> bool:
@@ -101,46 +96,18 @@ def field_attrs(stored: str, where: Geometry, group: str) -> tuple[str, dict[str
     """
     match = _MOMENT.match(stored)
     base, moment = (match["name"], match["moment"]) if match else (stored, None)
-    attrs: dict[str, Any] = {}
-    name, long_name = _SCALARS.get(base, (base, base))
-    vector, components = _VECTORS.get(base[:3], ("", ""))
-    if vector and len(base) == 4 and base[3] in components:
-        component = where.component(components.index(base[3]))
-        name = f"{vector}_{component}"
-        long_name = f"{component} component of {vector.replace('_', ' ')}"
-        attrs |= {"vector": vector, "component": component}
-        if vector == "velocity" and where.shearing:
-            attrs["comment"] = "relative to the background shear -q Omega x in y"
+    name, attrs = fluid_attrs(base, where.dims[::-1])
+    if attrs.get("vector") == "velocity" and where.shearing:
+        attrs["comment"] = "relative to the background shear -q Omega x in y"
     elif base == "jz":
-        long_name, more = _current(where)
-        attrs |= more
+        attrs |= current_attrs(where.vertical_plane)
     if moment:
-        name, long_name = f"{name}_{moment}", f"{_ORDINAL[moment]} moment of {long_name}"
+        name = f"{name}_{moment}"
+        attrs["long_name"] = f"{_ORDINAL[moment]} moment of {attrs['long_name']}"
         if moment != "1st":  # a power of a component is no component
             attrs.pop("vector", None)
             attrs.pop("component", None)
-    return name, {
-        "units": "1",
-        "long_name": long_name,
-        "source_name": stored,
-        "source_group": group,
-        **attrs,
-    }
-
-
-def _current(where: Geometry) -> tuple[str, dict[str, Any]]:
-    factor = (
-        "values as stored: AthenaK at commit 92bbc3f writes twice the central-difference curl of "
-        "the cell-centred magnetic field (the factor 1/2 is left out), later versions write it once"
-    )
-    if where.vertical_plane:
-        comment = (
-            "curl along the stored third axis, d(B_z)/dx - d(B_x)/dz, which is minus the y "
-            f"(azimuthal) component of the current density; {factor}"
-        )
-        return "minus y component of current density", {"comment": comment}
-    attrs = {"comment": factor, "vector": "current_density", "component": "z"}
-    return "z component of current density", attrs
+    return name, {**attrs, "source_name": stored, "source_group": group}
 
 
 def boundary_attrs(deck: Deck, axis: int, where: Geometry, length: float) -> dict[str, Any]:

@@ -13,19 +13,10 @@ import numpy as np
 import xarray as xr
 
 from xphys.errors import FormatError, SchemaError
+from xphys.io.readers._fluid_names import current_attrs, fluid_attrs
 
 __all__ = ["Meaning", "cell_axis", "meaning", "stored_axis", "unique_names"]
 
-_SCALARS = {"density": "density", "dens": "density"}
-_VECTORS = {
-    **dict.fromkeys(("velx", "vely", "velz"), "velocity"),
-    **dict.fromkeys(("Bx", "By", "Bz", "bcc1", "bcc2", "bcc3"), "magnetic_field"),
-}
-_STORED = {"x": 0, "y": 1, "z": 2, "1": 0, "2": 1, "3": 2}
-_FACTOR = (
-    "values as stored: AthenaK at commit 92bbc3f writes twice the central-difference curl of "
-    "the cell-centred magnetic field (the factor 1/2 is left out), later versions write it once"
-)
 _EDGE_TOLERANCE = 1e-6  # of a cell
 _TAKEN = frozenset(
     {"", "time", "x", "y", "z", "trajectory", "snapshot", "split", "sample_time", "channel"}
@@ -57,26 +48,12 @@ class Meaning:
 
     def field(self, stored: str) -> tuple[str, dict[str, Any]]:
         """Name and attributes of a channel; names that are not known stay as they are."""
-        attrs: dict[str, Any] = {"units": "1", "long_name": stored, "source_name": stored}
-        if stored in _SCALARS:
-            return _SCALARS[stored], attrs | {"long_name": _SCALARS[stored]}
-        if stored in _VECTORS:
-            vector, axis = _VECTORS[stored], self.directions[_STORED[stored[-1]]]
-            attrs["long_name"] = f"{axis} component of {vector.replace('_', ' ')}"
-            attrs |= {"vector": vector, "component": axis}
-            if vector == "velocity":
-                attrs["comment"] = "relative to the background shear -q Omega x in y"
-            return f"{vector}_{axis}", attrs
-        if stored == "jz" and self.vertical:
-            attrs["long_name"] = "minus y component of current density"
-            attrs["comment"] = (
-                "curl along the stored third axis, d(B_z)/dx - d(B_x)/dz, which is minus the y "
-                f"(azimuthal) component of the current density; {_FACTOR}"
-            )
+        name, attrs = fluid_attrs(stored, self.directions)
+        if attrs.get("vector") == "velocity":
+            attrs["comment"] = "relative to the background shear -q Omega x in y"
         elif stored == "jz":
-            attrs |= {"vector": "current_density", "component": "z", "comment": _FACTOR}
-            attrs["long_name"] = "z component of current density"
-        return stored, attrs
+            attrs |= current_attrs(self.vertical)
+        return name, attrs
 
     def boundary(self, dim: str, length: float) -> tuple[dict[str, Any], str]:
         """Attributes of an axis, and what to say about them."""

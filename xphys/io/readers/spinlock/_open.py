@@ -36,6 +36,8 @@ _LABELS = {
     "grid_sizes": ("grid_size", "cells along each axis"),
 }
 _PARAMETERS = "parameters/params"
+# Positions along every dim are kept in memory.
+_LONGEST = 10**9
 _STEP = {
     "units": "1",
     "long_name": "number of the state",
@@ -55,6 +57,9 @@ def open_file(
     fields, count = _fields(file, names), _count(file, names)
     sizes = {str(dim): n for field in fields.values() for dim, n in field.sizes.items()}
     sizes["operator"] = count
+    if max(sizes.values()) > _LONGEST:
+        long = {dim: n for dim, n in sizes.items() if n > _LONGEST}
+        raise FormatError(f"{path}: expected at most {_LONGEST} places along a dim, found {long}")
     labels = _labels(file, names, count)
     parameters, held, said = _parameters(file, names, labels)
     features, described, skipped = features_of(

@@ -30,6 +30,7 @@ def open_the_well(
     *,
     axes: Mapping[str, str] | None = None,
     split: str | None = None,
+    base: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open files of The Well as one lazy Dataset.
@@ -37,14 +38,18 @@ def open_the_well(
     Parameters
     ----------
     source : str, path or iterable of those
-        A file, the folder of a data set or of one of its splits, a glob or a list. Several files
-        are joined along ``trajectory`` in the order of their names.
+        A file, the folder of a data set or of one of its splits, a glob or a list, or a public
+        data set by its name, ``the_well://DATASET/SPLIT``. Several files are joined along
+        ``trajectory`` in the order of their names.
     axes : mapping of str to str, optional
         Name of an axis in the file -> dimension, e.g. ``{"theta": "y", "phi": "x"}``. By default
         every axis keeps its name: x, y and z are those of the data model, ``r``, ``theta`` or
         ``log_r`` stay what they are, so that nothing takes a curved grid for a Cartesian one.
     split : str, optional
         "train", "valid" or "test", for a folder that holds several.
+    base : str, optional
+        Folder or URL where ``the_well://`` finds the data sets, each as
+        ``DATASET/data/SPLIT/*.hdf5``; by default the project's on the Hugging Face hub.
     storage_options : mapping, optional
         For the file system of URLs.
 
@@ -70,9 +75,11 @@ def open_the_well(
         holds several splits.
     SchemaError
         If ``axes`` names an axis that the files do not have.
+    UnknownNameError
+        If there is no such public data set or split.
     """
     renamed = dict(axes or {})
-    paths = find_files(expand(source), split, storage_options)
+    paths = find_files(expand(source), split, storage_options, base)
     held = [_Held.read(WellFile(path, renamed, storage_options)) for path in paths]
     wells = [one.well for one in held]
     first = wells[0]
@@ -89,7 +96,7 @@ def open_the_well(
     )
     ds.encoding["source"] = paths[0]
     used = {"engine": "the_well", "axes": axes and dict(axes), "split": split}
-    return record(ds, "open", used, source=source_identity(paths))
+    return record(ds, "open", used, source=source_identity(paths, storage_options))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which files of The Well belong together: folders, splits, patterns of URLs."""
+"""Which files of The Well belong together: folders, splits, patterns of URLs, public data sets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xphys._storage import is_url
+from xphys._storage import find, is_url
 from xphys.errors import FormatError
+from xphys.io.readers.the_well._public import find_public, is_public
 
 __all__ = ["SUFFIXES", "find_files"]
 
@@ -18,18 +19,24 @@ _PLACES = ("", "{split}/", "data/{split}/")
 
 
 def find_files(
-    paths: Sequence[str], split: str | None, storage_options: Mapping[str, Any] | None
+    paths: Sequence[str],
+    split: str | None,
+    storage_options: Mapping[str, Any] | None,
+    base: str | None = None,
 ) -> list[str]:
     """List the files behind paths, sorted by name.
 
     Parameters
     ----------
     paths : sequence of str
-        Files, folders (a data set, its ``data/`` or one of its splits), URLs and patterns of them.
+        Files, folders (a data set, its ``data/`` or one of its splits), URLs and patterns of them,
+        ``the_well://DATASET/SPLIT``.
     split : str or None
         Folder of the split, needed where there are several.
     storage_options : mapping, optional
         For the file system of URLs.
+    base : str, optional
+        Where the public data sets lie.
 
     Returns
     -------
@@ -40,9 +47,14 @@ def find_files(
     ------
     FormatError
         If there is none, or several splits and none was chosen.
+    UnknownNameError
+        If there is no such public data set or split.
     """
     found: list[str] = []
     for path in paths:
+        if is_public(path):
+            found += find_public(path, split, base, storage_options)
+            continue
         found += _in_folder(path, split, storage_options) if _is_folder(path) else [path]
     return sorted(dict.fromkeys(found))
 
@@ -82,10 +94,7 @@ def _needed(found: list[str], pattern: str) -> list[str]:
 
 def _glob(pattern: str, storage_options: Mapping[str, Any] | None) -> list[str]:
     if is_url(pattern):
-        import fsspec
-
-        system, path = fsspec.core.url_to_fs(pattern, **dict(storage_options or {}))
-        return sorted(str(system.unstrip_protocol(one)) for one in system.glob(path))
+        return find(pattern, storage_options)
     import glob
 
     folder, name = os.path.split(pattern)

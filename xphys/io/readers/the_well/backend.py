@@ -12,8 +12,9 @@ from xphys.io.readers._engine import Engine, opener, paths_of, without
 from xphys.io.readers._probe import Probe
 from xphys.io.readers.the_well._assemble import open_the_well
 from xphys.io.readers.the_well._files import SUFFIXES
+from xphys.io.readers.the_well._public import SCHEME
 
-__all__ = ["TheWellBackend", "is_the_well", "open_paths"]
+__all__ = ["SCHEME", "TheWellBackend", "is_the_well", "open_paths"]
 
 _SIGNATURE = {"dimensions/", "@n_trajectories", *(f"{group}/" for group in FIELDS)}
 
@@ -27,6 +28,7 @@ class TheWellBackend(Engine):
         "drop_variables",
         "axes",
         "split",
+        "base",
         "storage_options",
     )
 
@@ -37,11 +39,16 @@ class TheWellBackend(Engine):
         drop_variables: str | Iterable[str] | None = None,
         axes: Mapping[str, str] | None = None,
         split: str | None = None,
+        base: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """Open a file, folder, glob or list; parameters as in :func:`open_the_well`."""
         ds = open_the_well(
-            paths_of(filename_or_obj), axes=axes, split=split, storage_options=storage_options
+            paths_of(filename_or_obj),
+            axes=axes,
+            split=split,
+            base=base,
+            storage_options=storage_options,
         )
         return without(ds, drop_variables)
 

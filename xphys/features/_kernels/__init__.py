@@ -1,0 +1,1 @@
+"""Features of plain arrays: one module for each family, and what they share."""

@@ -21,6 +21,7 @@ from xphys.io.readers._chunk import chunked
 from xphys.io.readers._hdf5 import HDF5File
 from xphys.io.readers._probe import probe
 from xphys.io.readers._strings import read_strings
+from xphys.io.readers.spinlock._open import _check_lengths
 from xphys.io.readers.spinlock._parameters import Parameter, mapped, parameter_space
 from xphys.io.readers.spinlock.backend import SpinlockBackend, is_spinlock, open_paths, open_tree
 from xphys.schema import provenance, validate
@@ -513,3 +514,9 @@ def test_damaged_heap_of_strings(tmp_path):
         path.write_bytes(data[:place] + new + data[place + len(new) :])
         with pytest.raises(FormatError, match="the file is damaged"):
             read_strings(HDF5File(str(path)), "a")
+
+
+def test_a_dim_of_absurd_length_is_refused() -> None:
+    with pytest.raises(FormatError, match="at most 1000000000 places along a dim, found {'time'"):
+        _check_lengths("a.h5", {"time": 2**60, "x": 4})
+    _check_lengths("a.h5", {"time": 10, "x": 4})

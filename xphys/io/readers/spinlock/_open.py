@@ -57,9 +57,7 @@ def open_file(
     fields, count = _fields(file, names), _count(file, names)
     sizes = {str(dim): n for field in fields.values() for dim, n in field.sizes.items()}
     sizes["operator"] = count
-    if max(sizes.values()) > _LONGEST:
-        long = {dim: n for dim, n in sizes.items() if n > _LONGEST}
-        raise FormatError(f"{path}: expected at most {_LONGEST} places along a dim, found {long}")
+    _check_lengths(path, sizes)
     labels = _labels(file, names, count)
     parameters, held, said = _parameters(file, names, labels)
     features, described, skipped = features_of(
@@ -73,12 +71,19 @@ def open_file(
     if skipped:
         attrs["spinlock_skipped"] = ", ".join(skipped)
     ds = xr.Dataset(*_apart(path, variables, coords), attrs)
+    _check_lengths(path, {str(dim): n for dim, n in ds.sizes.items()})
     if "time" in ds.dims:
         ds.coords["time"] = xr.Variable("time", np.arange(ds.sizes["time"]), _STEP)
     ds = _cropped(ds, grid, path, str(held.get("version", "")))
     ds.encoding["source"] = path
     asked = {"engine": "spinlock", "grid": None if grid is None else int(grid)}
     return record(ds, "open", asked, source=source_identity([path]))
+
+
+def _check_lengths(path: str, sizes: Mapping[str, int]) -> None:
+    long = {dim: n for dim, n in sizes.items() if n > _LONGEST}
+    if long:
+        raise FormatError(f"{path}: expected at most {_LONGEST} places along a dim, found {long}")
 
 
 def grids_of(path: str, storage_options: Mapping[str, Any] | None = None) -> list[int]:

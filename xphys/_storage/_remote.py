@@ -177,7 +177,7 @@ def _hub(url: str, options: Mapping[str, Any]) -> str:
 def _google(settings: Mapping[str, Any]) -> Any:
     """gcsfs; another endpoint than Google's has no gRPC to be asked for the kind of a bucket."""
     if settings.get("endpoint_url"):
-        from gcsfs.core import GCSFileSystem  # type: ignore[import-untyped]
+        from gcsfs.core import GCSFileSystem
 
         return GCSFileSystem(**settings)
     return fsspec.filesystem("gs", **settings)

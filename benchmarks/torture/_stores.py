@@ -140,12 +140,14 @@ def dataset(job: Job) -> xr.Dataset:
     first, blocks = _place(job)
     ds = source(job.seed, first, blocks)
     if job.kind == "compressed":
-        from xphys.codecs import compress
+        from xphys.codecs import AutoOptions, compress
 
         ds = compress(
             ds,
             vrmse=job.bound,
             scope="chunk",
+            # of variables coded together a place is one piece of work: all or none
+            options=AutoOptions(together=False),
             variables=["density", "velocity_x"],
             chunks={"time": STEPS},
         )

@@ -45,5 +45,7 @@ def _as_written(store: str, source: str, group: str | None, untrusted: bool) -> 
     place = store if group is None else f"{store.rstrip('/')}/{group}"
     for step in schema.provenance(io.open(place, strict=False)):
         if step["operation"] == "compress":
-            ds = codecs.compress(ds, **step["parameters"])
+            asked = dict(step["parameters"])
+            options = codecs.AutoOptions.from_dict(asked.pop("options", {}))
+            ds = codecs.compress(ds, **asked, options=options)
     return ds

@@ -169,8 +169,7 @@ def compress(
         "method": method,
         "effort": effort,
         "preserve": {} if kept is None else kept.to_dict()["preserve"],
-        "extras": list(extras),
-        "together": together,
+        "options": {"allow_extras": list(extras), "together": together},
         "variables": None if variables is None else [str(v) for v in chosen],
         "chunks": None if chunks is None else dict(chunks),
     }

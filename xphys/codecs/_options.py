@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from xphys.codecs.wrapped import CODECS, require_method
 from xphys.errors import UnknownNameError
@@ -33,6 +35,11 @@ class AutoOptions:
 
     allow_extras: bool | tuple[str, ...] = False
     together: bool = True
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AutoOptions:
+        """Read what the provenance of a compressed Dataset records."""
+        return cls(tuple(data.get("allow_extras", ())), bool(data.get("together", True)))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -296,3 +299,42 @@ def test_append_and_region_of_lossless_data(tmp_path: Path) -> None:
     read = xr.open_zarr(tmp_path / "v.zarr").load()
     assert np.array_equal(read.v[:48], 2 * ds.v)
     assert np.array_equal(read.v[48:], ds.v)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_source_is_read_twice_and_does_not_wait_in_memory(
+    tmp_path: Path, together: bool
+) -> None:
+    alive, most, reads, lock = 0, 0, 0, threading.Lock()
+
+    class Watched(np.ndarray):
+        pass
+
+    def gone() -> None:
+        nonlocal alive
+        with lock:
+            alive -= 1
+
+    def block(block_info: Any = None) -> np.ndarray:
+        nonlocal alive, most, reads
+        first, last = block_info[None]["array-location"][0]
+        noise = np.random.default_rng(first).standard_normal((last - first, 16, 16))
+        values = noise.cumsum(axis=1).view(Watched)
+        with lock:
+            alive, reads = alive + 1, reads + 1
+            most = max(most, alive)
+        weakref.finalize(values, gone)
+        return values
+
+    shape = ((10,) * 40, (16,), (16,))  # borders of blocks lie inside of stored chunks
+    arrays = {
+        n: da.map_blocks(block, name=n, chunks=shape, dtype="f8", meta=np.empty((0, 0, 0)))
+        for n in "uv"
+    }
+    ds = xr.Dataset({n: (("time", "y", "x"), a) for n, a in arrays.items()})
+    options = codecs.AutoOptions(together=together)
+    c = codecs.compress(ds, vrmse=1e-1, effort="fast", chunks={"time": 16}, options=options)
+    with dask.config.set(num_workers=2):
+        io.to_zarr(c, tmp_path / "c.zarr")
+    assert reads == 160
+    assert most < 40

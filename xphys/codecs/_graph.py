@@ -10,10 +10,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.graph_manipulation import bind
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import List, Task, TaskRef
 
+from xphys.codecs._again import again
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.frame import decode_chunk, encode_chunk
 from xphys.coding.header import parse
@@ -63,7 +63,8 @@ def describe(data: bytes) -> Facts:
     return Facts(header.rms * unit, header.peak * unit, header.size)
 
 
-def _measure(block: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def _measure(block: np.ndarray, axes: tuple[int, ...], before: np.ndarray | None) -> np.ndarray:
+    """State of a chunk, once that of the chunk before is known."""
     return reference(np.asarray(block), axes)
 
 
@@ -79,10 +80,14 @@ def states_of(
     tasks: dict[Any, Any] = {}
     parts = defaultdict(list)
     owner = {}
+    # One after the other in the order of the data: Dask would else compute first what many chunks
+    # share, blocks of the source that lie across their borders, and keep all of it.
+    before: TaskRef | None = None
     for index in product(*map(range, source.numblocks)):
         group = tuple(0 if i in axes else n for i, n in enumerate(index))
         key = (measured, *index)
-        tasks[key] = Task(key, _measure, TaskRef((source.name, *index)), axes)
+        tasks[key] = Task(key, _measure, TaskRef((source.name, *index)), axes, before)
+        before = TaskRef(key)
         parts[group].append(TaskRef(key))
         owner[index] = (merged, *group)
     for group, keys in parts.items():
@@ -125,7 +130,7 @@ def compressed(
     beside: tuple[da.Array, ...] = ()
     if far:
         states, owner = states_of(source, scope.axes, token)
-        source, beside = bind(source, states, seed=token), (states,)
+        source, beside = again(source, (states,), token), (states,)
     encode, decode = {}, {}
     for index in product(*map(range, source.numblocks)):
         shape = tuple(sizes[i] for sizes, i in zip(source.chunks, index, strict=True))

@@ -11,10 +11,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.graph_manipulation import bind
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import List, Task, TaskRef
 
+from xphys.codecs._again import again
 from xphys.codecs._graph import Scope, describe, states_of
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.predict import Grid, Plan, decode_predicted, encode_together, make_plan
@@ -114,9 +114,7 @@ def compressed_together(
     token = tokenize([s.name for s in sources.values()], names, chunks, requests, scope, grid)
     states, owners, beside = _states(sources, requests, scope)
     if beside:
-        sources = {
-            n: bind(s, beside, seed=f"{token}-{n}") if beside else s for n, s in sources.items()
-        }
+        sources = {n: again(s, beside, f"{token}-{n}") if beside else s for n, s in sources.items()}
     whole = tuple(i for i, kind in enumerate(grid.kinds) if kind)
     numblocks = next(iter(sources.values())).numblocks
     place, plan = f"compress-together-{token}", f"compress-plan-{token}"

@@ -22,7 +22,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from xphys.features import features, registry
 from xphys.metrics import compare
 from xphys.stats import moments
@@ -217,21 +217,13 @@ def _table(rows: list[dict[str, Any]], columns: tuple[tuple[str, str, str, str],
     return [*lines, ""]
 
 
-def _line(machine: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{versions}; {machine['date']}."
-    )
-
-
 def report(results: dict[str, Any]) -> str:
     """The Markdown page of results."""
     lines = ["# Features", ""]
     if "speed" in results:
         part = results["speed"]
         lines += [
-            "## Beside a literal loop", "", _line(part["machine"]), "",
+            "## Beside a literal loop", "", machine_line(part["machine"]), "",
             f"{SIZE} x {SIZE} points, {REALIZATIONS} realizations, {CHANNELS} channels, float32 "
             "in memory; one thread, seconds of processor. The loop takes each feature of each "
             "field from its own formula (tests/features/literal.py: NumPy and SciPy; mutual "
@@ -244,7 +236,7 @@ def report(results: dict[str, Any]) -> str:
     if "memory" in results:
         part = results["memory"]
         lines += [
-            "## Data that do not fit", "", _line(part["machine"]), "",
+            "## Data that do not fit", "", machine_line(part["machine"]), "",
             f"One trajectory of 256 x 256 points in blocks of 64 steps (16 MiB), {THREADS} "
             "threads; in one pass the features of the families temporal and causality (which need "
             "the next step), compare() with a copy, and moments. Times include making the data.",

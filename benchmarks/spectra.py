@@ -28,7 +28,7 @@ import numpy as np
 import scipy.fft
 import xarray as xr
 
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from xphys.spectra import spectra
 
 RESULTS = Path(__file__).parent / "results"
@@ -337,21 +337,13 @@ def _table(rows: list[dict[str, Any]], columns: tuple[tuple[str, str, str, str],
     return [*lines, ""]
 
 
-def _machine_line(machine: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{versions}; {machine['date']}."
-    )
-
-
 def report(results: dict[str, Any]) -> str:
     """The Markdown page of results."""
     lines = ["# Spectra", ""]
     if "speed" in results:
         part = results["speed"]
         lines += [
-            "## Beside the bare transform", "", _machine_line(part["machine"]), "",
+            "## Beside the bare transform", "", machine_line(part["machine"]), "",
             f"float32 in memory; the floor is scipy.fft.rfftn and numpy.bincount in one thread, "
             "per turn the better of two ways to write it; seconds of processor, all threads; "
             f"Dask with {FRAMES_PER_CHUNK} frames in a chunk; medians of ratios over "
@@ -364,7 +356,7 @@ def report(results: dict[str, Any]) -> str:
     if "memory" in results:
         part = results["memory"]
         lines += [
-            "## Data that do not fit", "", _machine_line(part["machine"]), "",
+            "## Data that do not fit", "", machine_line(part["machine"]), "",
             f"memory={part['task_MiB']} MiB for each of {part['threads']} threads, to stay below "
             f"{part['limit_MiB']} MiB with all of Python; frames of {FRAME} float32 in blocks of "
             f"(32, 128, 512), transformed along all axes; series in blocks of 64 steps, "

@@ -28,7 +28,7 @@ import xarray as xr
 from zarr.codecs import ZstdCodec
 
 import xphys
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from xphys.io import to_zarr
 from xphys.io.writers import _graph
 
@@ -345,7 +345,8 @@ def markdown(result: dict[str, Any]) -> str:
     lines = ["# The verified store", ""]
     if "memory" in result:
         part = result["memory"]
-        lines += ["## Peak resident memory of compress and to_zarr", "", _machine(part["machine"])]
+        machine = machine_line(part["machine"])
+        lines += ["## Peak resident memory of compress and to_zarr", "", machine, ""]
         lines += [
             f"Fields (time, {SIDE}, {SIDE}) of float32 made block by block, VRMSE 1e-2, fresh "
             f"process each. The peaks of the three sizes differ by {part['spread']:.1%} (at most "
@@ -368,7 +369,7 @@ def markdown(result: dict[str, Any]) -> str:
         ]
     if "speed" in result:
         part = result["speed"]
-        lines += ["## Beside plain Zarr", "", _machine(part["machine"])]
+        lines += ["## Beside plain Zarr", "", machine_line(part["machine"]), ""]
         lines += [
             f"{part['MiB']} MiB of float32, zstd level 3 with checksum, {THREADS} threads, files "
             f"in the page cache; medians over {part['repeats']} repeats.",
@@ -382,14 +383,6 @@ def markdown(result: dict[str, Any]) -> str:
             lines.append("|" + "|".join(cells) + "|")
         lines.append("")
     return "\n".join(lines)
-
-
-def _machine(machine: dict[str, Any]) -> str:
-    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{versions}; {machine['date']}.\n"
-    )
 
 
 def main() -> None:

@@ -13,7 +13,15 @@ import xarray as xr
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.schema import SPATIAL_DIMS, spatial_dims, vectors
 
-__all__ = ["lift", "real_variables", "reduce_blocks", "resolve_dims", "stack", "whole"]
+__all__ = [
+    "add_states",
+    "lift",
+    "real_variables",
+    "reduce_blocks",
+    "resolve_dims",
+    "stack",
+    "whole",
+]
 
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
 _AT_ONCE = 8  # states that one task merges
@@ -299,6 +307,12 @@ def reduce_blocks(
         data = _reduced(kernel, merge, ordered, len(core), size)
     coords = {n: c.variable for n, c in first.coords.items() if not set(c.dims) & set(core)}
     return xr.DataArray(data, coords, [*lead, "state"])
+
+
+def add_states(states: np.ndarray, *, axes: int) -> np.ndarray:
+    """Merge of `reduce_blocks` for states that add up."""
+    first = states.ndim - 1 - axes
+    return np.asarray(states.sum(axis=tuple(range(first, first + axes))))
 
 
 def _reduced(

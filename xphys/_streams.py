@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from numcodecs import zstd
 
 from xphys.errors import CorruptDataError
 
 __all__ = [
+    "FRAME_DTYPES",
+    "FRAME_FIXED",
+    "FRAME_MAGIC",
     "ZSTD_MAGIC",
     "Reader",
     "deflate",
@@ -19,6 +24,16 @@ __all__ = [
 ]
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# Front of a chunk of the codec xphys.frame (see coding.header): what writes it and what measures
+# a chunk before any decoder sees it must agree.
+FRAME_MAGIC = b"XPF\x02"
+FRAME_FIXED = struct.Struct("<4sHBBhHff")
+# The position in this tuple is the number in the file: append, never reorder.
+FRAME_DTYPES = tuple(
+    np.dtype(name)
+    for base in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+    for name in (f"<{base}", f">{base}")
+)
 _ZSTD_BLOCK = 2**17
 _LEVEL = 9
 

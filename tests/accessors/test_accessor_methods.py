@@ -38,7 +38,8 @@ ABSENT = {
 
 
 def methods(owner: type) -> dict[str, _Documented]:
-    return {name: m for name, m in vars(owner).items() if isinstance(m, _Documented)}
+    members = {n: m for base in reversed(owner.__mro__) for n, m in vars(base).items()}
+    return {name: m for name, m in members.items() if isinstance(m, _Documented)}
 
 
 CASES = [(owner, name) for owner in ACCESSORS for name in methods(owner)]

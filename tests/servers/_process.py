@@ -14,13 +14,33 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HOST", "free_ports", "launch", "serve_until_eof", "stop", "wait_for_http"]
+__all__ = ["HOST", "Handler", "free_ports", "launch", "serve_until_eof", "stop", "wait_for_http"]
 
 HOST = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with a length, keeps the connection, writes no log."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def _say(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _process import HOST, serve_until_eof
+from _process import HOST, Handler, serve_until_eof
 
 __all__ = ["clouds"]
 
@@ -30,29 +30,15 @@ _WHEN = "Wed, 01 Jan 2020 00:00:00 GMT"
 _GOOGLE = re.compile(r"/(?:(?:upload|download)/)?storage/v1/b/([^/]+)(?:/o(?:/(.+))?)?")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(Handler):
     kept: dict[str, bytes]
     asked: list[str]
     lock: threading.Lock
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
     def handle(self) -> None:
         """Until whoever asks goes away."""
         with suppress(ConnectionError):
             super().handle()
-
-    def _say(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
     def _json(self, value: Any, status: int = 200) -> None:
         self._say(status, json.dumps(value).encode(), Content_Type="application/json")

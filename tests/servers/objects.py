@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,28 +21,14 @@ from xml.sax.saxutils import escape
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _process import HOST, serve_until_eof
+from _process import HOST, Handler, serve_until_eof
 
 __all__ = ["objects"]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(Handler):
     kept: dict[str, bytes]
     lock: threading.Lock
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-    def _say(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
     def _refuse(self, status: int, code: str, **headers: str) -> None:
         self._say(status, f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode())

@@ -13,6 +13,7 @@ from xphys import spectra as functions
 from xphys.cli._open import Untrusted, open_source
 from xphys.cli._output import AsJson, Source, emit_json, number, print_table
 from xphys.cli._progress import ProgressBar
+from xphys.cli._select import listed
 from xphys.errors import XphysError
 from xphys.schema import axis, spatial_dims
 
@@ -56,11 +57,11 @@ def spectra(
     Example: xphys spectra run.zarr --quantity energy --output spectra.png
     """
     ds = open_source(source, untrusted)
-    chosen = _listed(variables)
+    chosen = listed(variables)
     result = functions.spectra(
         ds,
         chosen,
-        dims=_listed(dims) or _default_dims(ds, window),
+        dims=listed(dims) or _default_dims(ds, window),
         kind=kind,
         quantity=quantity,
         window=window,
@@ -85,10 +86,6 @@ def spectra(
         ("variable", "total", "units", "peak at k", "mean k", "shells"),
         [_cells(row) for row in found],
     )
-
-
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _default_dims(ds: xr.Dataset, window: str | None) -> list[str] | None:

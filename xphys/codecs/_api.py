@@ -296,9 +296,7 @@ def _compress_variable(
             )
     if known is None:
         data = da_.chunk(dict(zip(da_.dims, stored, strict=True))).data
-        dims = dims if isinstance(scope, str) else scope
-        axes = tuple(i for i, d in enumerate(map(str, da_.dims)) if d in dims)
-        known = compressed(data, stored, request, Scope(axes, scope == "chunk"))
+        known = compressed(data, stored, request, Scope.of(dims, scope))
     out = da_.copy(data=known)
     # Source packing is gone: the values are decoded ones. Whoever writes them by another way
     # than the payload gets a codec that loses nothing more, and says so.

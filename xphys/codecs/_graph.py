@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -21,7 +22,7 @@ from xphys.coding.reference import merge, reference
 from xphys.coding.request import Request
 from xphys.io import DecodeLayer, Facts, PayloadLayer, PayloadSpec, attach_payload
 
-__all__ = ["Scope", "compressed", "describe", "states_of"]
+__all__ = ["Relation", "Scope", "compressed", "describe", "relation"]
 
 Index = tuple[int, ...]
 
@@ -40,6 +41,38 @@ class Scope:
 
     axes: tuple[int, ...]
     chunk: bool = False
+
+    @classmethod
+    def of(cls, dims: Sequence[str], scope: str | tuple[str, ...]) -> Scope:
+        """From what was asked for: "variable", "chunk" or dims."""
+        over = dims if isinstance(scope, str) else scope
+        return cls(tuple(i for i, d in enumerate(dims) if d in over), scope == "chunk")
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What the bounds of one array are relative to.
+
+    Attributes
+    ----------
+    near : tuple of int or None
+        Axes over which each chunk is measured by itself when it is coded; None for all of it.
+    owner : mapping
+        Where more than one chunk counts: index of a chunk -> key of its state.
+    measured : tuple of dask Array
+        The arrays of these states.
+    appendable : bool
+        False if bytes of a chunk depend on others, or may.
+    """
+
+    near: tuple[int, ...] | None
+    owner: Mapping[Index, Any]
+    measured: tuple[da.Array, ...]
+    appendable: bool
+
+    def at(self, index: Index) -> TaskRef | tuple[int, ...] | None:
+        """What the task that codes a chunk is given."""
+        return TaskRef(self.owner[index]) if self.owner else self.near
 
 
 def _encode(
@@ -72,7 +105,7 @@ def _merge(parts: list[np.ndarray]) -> np.ndarray:
     return merge(parts)
 
 
-def states_of(
+def _states_of(
     source: da.Array, axes: tuple[int, ...], token: str
 ) -> tuple[da.Array, dict[Index, Any]]:
     """States over some axes of an array in chunks, and which of them belongs to each chunk."""
@@ -96,6 +129,18 @@ def states_of(
     chunks = tuple((1,) if i in axes else sizes for i, sizes in enumerate(source.chunks))
     graph = HighLevelGraph.from_collections(merged, MaterializedLayer(tasks), [source])
     return da.Array(graph, merged, chunks, meta=np.empty((0,) * source.ndim)), owner
+
+
+def relation(source: da.Array, request: Request, scope: Scope, token: str) -> Relation:
+    """What the bounds of a request are relative to in an array in its stored chunks."""
+    relative = request.bounds is not None and request.bounds.relative
+    if scope.chunk or not relative:
+        return Relation(None, {}, (), appendable=True)
+    if any(source.numblocks[i] > 1 for i in scope.axes):
+        measured, owner = _states_of(source, scope.axes, token)
+        return Relation(None, owner, (measured,), appendable=False)
+    near = scope.axes if len(scope.axes) < source.ndim else None
+    return Relation(near, {}, (), appendable=False)
 
 
 def compressed(
@@ -123,27 +168,23 @@ def compressed(
     source = source.rechunk(chunks)
     token = tokenize(source.name, chunks, request, scope)
     payload, decoded = f"compress-encode-{token}", f"compress-decode-{token}"
-    relative = request.bounds is not None and request.bounds.relative
-    far = relative and not scope.chunk and any(source.numblocks[i] > 1 for i in scope.axes)
-    near = scope.axes if relative and not scope.chunk and len(scope.axes) < source.ndim else None
-    owner: dict[Index, Any] = {}
-    beside: tuple[da.Array, ...] = ()
-    if far:
-        states, owner = states_of(source, scope.axes, token)
-        source, beside = again(source, (states,), token), (states,)
+    related = relation(source, request, scope, token)
+    if related.measured:
+        source = again(source, related.measured, token)
     encode, decode = {}, {}
     for index in product(*map(range, source.numblocks)):
         shape = tuple(sizes[i] for sizes, i in zip(source.chunks, index, strict=True))
         made, read = (payload, *index), (decoded, *index)
-        state = TaskRef(owner[index]) if far else near
-        encode[made] = Task(made, _encode, TaskRef((source.name, *index)), request, state)
+        encode[made] = Task(
+            made, _encode, TaskRef((source.name, *index)), request, related.at(index)
+        )
         decode[read] = Task(read, _decode, TaskRef(made), shape)
-    spec = PayloadSpec(FrameCodec(request), chunks, describe, scope.chunk or not relative)
+    spec = PayloadSpec(FrameCodec(request), chunks, describe, related.appendable)
     return attach_payload(
         source,
         PayloadLayer(encode),
         DecodeLayer(decode, spec, payload),
         name=decoded,
         dtype=source.dtype.newbyteorder("="),
-        beside=beside,
+        beside=related.measured,
     )

@@ -77,10 +77,8 @@ def compress_groups(
         if len(names) > 1 and grid.usable and whole and bytes_of_place <= _LARGEST_PLACE:
             blocks = dict(zip(dims, stored, strict=True))
             sources = {str(n): ds[n].chunk(blocks).data for n in names}
-            over = dims if isinstance(scope, str) else scope
-            axes = tuple(i for i, d in enumerate(dims) if d in over)
             asked = {str(n): requests[n] for n in names}
-            made = compressed_together(sources, stored, asked, Scope(axes, scope == "chunk"), grid)
+            made = compressed_together(sources, stored, asked, Scope.of(dims, scope), grid)
             out |= dict(made.items())
     return out
 

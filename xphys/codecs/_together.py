@@ -15,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import List, Task, TaskRef
 
 from xphys.codecs._again import again
-from xphys.codecs._graph import Scope, describe, states_of
+from xphys.codecs._graph import Relation, Scope, describe, relation
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.predict import Grid, Plan, decode_predicted, encode_together, make_plan
 from xphys.coding.predict.detect import SAMPLE_POINTS
@@ -112,9 +112,13 @@ def compressed_together(
     names = tuple(sources)
     sources = {name: source.rechunk(chunks) for name, source in sources.items()}
     token = tokenize([s.name for s in sources.values()], names, chunks, requests, scope, grid)
-    states, owners, beside = _states(sources, requests, scope)
+    related = {
+        n: relation(s, requests[n], scope, tokenize(s.name, requests[n], scope))
+        for n, s in sources.items()
+    }
+    beside = [array for one in related.values() for array in one.measured]
     if beside:
-        sources = {n: again(s, beside, f"{token}-{n}") if beside else s for n, s in sources.items()}
+        sources = {n: again(s, beside, f"{token}-{n}") for n, s in sources.items()}
     whole = tuple(i for i, kind in enumerate(grid.kinds) if kind)
     numblocks = next(iter(sources.values())).numblocks
     place, plan = f"compress-together-{token}", f"compress-plan-{token}"
@@ -122,10 +126,7 @@ def compressed_together(
 
     def refs(index: tuple[int, ...]) -> tuple[list[Any], List]:
         blocks = [TaskRef((source.name, *index)) for source in sources.values()]
-        known = [owners[n][index] if n in owners else states[n] for n in names]
-        return blocks, List(
-            *(TaskRef(k) if n in owners else k for n, k in zip(names, known, strict=True))
-        )
+        return blocks, List(*(related[n].at(index) for n in names))
 
     first = (0,) * len(numblocks)
     blocks, known = refs(first)
@@ -144,27 +145,9 @@ def compressed_together(
     together = da.Array(graph, place, some.chunks, meta=np.empty((0,) * some.ndim))
     payloads = {n: f"compress-encode-{token}-{i}" for i, n in enumerate(names)}
     return {
-        n: _attach(together, sources[n], n, payloads, requests[n], scope, chunks) for n in names
+        n: _attach(together, sources[n], n, payloads, requests[n], related[n], chunks)
+        for n in names
     }
-
-
-def _states(
-    sources: Mapping[str, da.Array], requests: Mapping[str, Request], scope: Scope
-) -> tuple[dict[str, State], dict[str, dict[Any, Any]], list[da.Array]]:
-    """What relative bounds of each variable are relative to, and arrays of what is measured."""
-    states: dict[str, State] = {}
-    owners: dict[str, dict[Any, Any]] = {}
-    beside = []
-    for name, source in sources.items():
-        bounds = requests[name].bounds
-        relative = bounds is not None and bounds.relative and not scope.chunk
-        parts = len(scope.axes) < source.ndim
-        states[name] = scope.axes if relative and parts else None
-        if relative and any(source.numblocks[i] > 1 for i in scope.axes):
-            token = tokenize(source.name, requests[name], scope)
-            measured, owners[name] = states_of(source, scope.axes, token)
-            beside.append(measured)
-    return states, owners, beside
 
 
 def _attach(
@@ -173,7 +156,7 @@ def _attach(
     name: str,
     payloads: Mapping[str, str],
     request: Request,
-    scope: Scope,
+    related: Relation,
     chunks: tuple[int, ...],
 ) -> da.Array:
     payload = payloads[name]
@@ -184,10 +167,7 @@ def _attach(
         made, read, here = (payload, *index), (decoded, *index), (together.name, *index)
         encode[made] = Task(made, getitem, TaskRef(here), name)
         decode[read] = Task(read, _decode, TaskRef(here), name, shape)
-    relative = request.bounds is not None and request.bounds.relative
-    spec = PayloadSpec(
-        FrameCodec(request), chunks, describe, scope.chunk or not relative, dict(payloads)
-    )
+    spec = PayloadSpec(FrameCodec(request), chunks, describe, related.appendable, dict(payloads))
     return attach_payload(
         together,
         PayloadLayer(encode),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xphys._streams import deflate, varint
+from xphys._streams import deflate, split_planes, varint
 from xphys.coding import _values, choice, exact, preserve
 from xphys.coding._errors import measure_floats, measure_integers
 from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Allowance, Limits
@@ -33,7 +33,7 @@ _DECODED = 4
 _PROBES, _PROBE = 8, 2**13
 # A guess: root mean square error above which methods work in float32, mean magnitude of an error
 # over its root mean square (with some room), and the least that is left of the error allowed.
-_SINGLE, _MEAN_SHARE, _LEAST_SHARE = 2.0**-16, 0.82, 0.3
+_MEAN_SHARE, _LEAST_SHARE = 0.82, 0.3
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ def encode(
     XphysError
         If a method does not decode what it said it would.
     """
-    task = _prepare(x, axis, request, state, prediction)
+    first, *others = choice.candidates(request)
+    task = _prepare(x, axis, request, state, prediction, first)
     if task is None:
         return None
     scaled = _values.scale(x, task.held, task.exponent, task.expected)
     if task.weighted:
         scaled /= _values.weights(task.exponents).astype(scaled.dtype)
     counts = _counts(task)
-    first, *others = choice.candidates(request)
-    best = _attempt(replace(task, method=first), scaled, counts, request)
+    best = _attempt(task, scaled, counts, request)
     for method in others:
         size = math.inf if best is None else sum(len(data) for _, data in best.parts)
         limits = _limits(task, counts)
@@ -146,7 +146,7 @@ def _foreseen(squared: float, x: np.ndarray, scaled: np.ndarray) -> float:
     if x.dtype.kind != "f" or not math.isfinite(squared):
         return squared
     rms = math.sqrt(squared / x.size)
-    single = scaled.dtype == np.float32 and rms > _SINGLE
+    single = scaled.dtype == np.float32 and rms >= _values.FINEST_IN_SINGLE
     slack = _SLACK[np.dtype(np.float32 if single else np.float64)]
     unit = float(np.finfo(x.dtype).eps * np.abs(scaled).mean(dtype=np.float64))
     margin = _ulps(x.dtype, slack) * unit + slack
@@ -161,6 +161,7 @@ def _prepare(
     request: Request,
     state: np.ndarray | None,
     prediction: np.ndarray | None,
+    method: Method,
 ) -> _Task | None:
     assert request.bounds is not None
     held: np.ndarray | None = exact.fill_values(x) if x.dtype.kind == "f" else None
@@ -193,7 +194,7 @@ def _prepare(
         held=held,
         axis=axis,
         exponent=exponent,
-        method=choice.candidates(request)[0],
+        method=method,
         allowance=allowance,
         exponents=exponents,
         weighted=weighted,
@@ -386,5 +387,5 @@ def _lossless_may_win(x: np.ndarray, size: int) -> bool:
     if flat.size <= _PROBES * length:
         return size * 16 > x.nbytes
     starts = np.linspace(0, flat.size - length, _PROBES).astype(int)
-    coded = sum(len(deflate(exact.planes(flat[s : s + length]))) for s in starts)
+    coded = sum(len(deflate(split_planes(flat[s : s + length]))) for s in starts)
     return coded / (_PROBES * _PROBE) * x.nbytes <= 1.3 * size

@@ -7,13 +7,15 @@ import numpy as np
 from xphys._streams import Reader, deflate, varint
 from xphys.errors import CorruptDataError
 
-__all__ = ["finish", "read_weights", "scale", "weights", "write_weights"]
+__all__ = ["FINEST_IN_SINGLE", "finish", "read_weights", "scale", "weights", "write_weights"]
 
 # quarters of an octave, written out: equal on every machine
 _QUARTERS = np.array([1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429])
 _WEIGHT = np.dtype("<i2")
 # Integers up to this magnitude are float32 without loss.
 _EXACT_IN_SINGLE = 2**24
+#: Root mean square error below which float32 is too coarse where magnitudes are about one.
+FINEST_IN_SINGLE = 2.0**-16
 
 
 def scale(

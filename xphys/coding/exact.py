@@ -103,14 +103,9 @@ def read_points(data: bytes, into: np.ndarray) -> np.ndarray | None:
     return mask
 
 
-def planes(x: np.ndarray) -> bytes:
-    """All bits of an array, those of equal significance together."""
-    return split_planes(x)
-
-
 def write_lossless(x: np.ndarray) -> bytes:
     """All bits of an array: byte planes, then zstd."""
-    return deflate(planes(x))
+    return deflate(split_planes(x))
 
 
 def read_lossless(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

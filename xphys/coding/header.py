@@ -16,19 +16,16 @@ the chunk was written, rounded up.
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 
 import numpy as np
 from blake3 import blake3
 
-from xphys._streams import Reader, varint
+from xphys._streams import FRAME_DTYPES, FRAME_FIXED, FRAME_MAGIC, Reader, varint
 from xphys.errors import CorruptDataError
 
 __all__ = ["FRONT", "SUPPORTED", "Block", "Header", "block_extent", "digest", "parse"]
 
-MAGIC = b"XPF\x02"
-_FIXED = struct.Struct("<4sHBBhHff")
 _DIGEST = 8
 #: Bytes that hold the header of any chunk.
 FRONT = 2048
@@ -38,13 +35,7 @@ _CORRECTED = 1 << 7
 # A block is decoded as a whole: unless one step is larger, its values take no more memory.
 _LARGEST_BLOCK = 64 * 2**20
 
-# The position in this tuple is the number in the file: append, never reorder.
-_DTYPES = tuple(
-    np.dtype(name)
-    for base in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
-    for name in (f"<{base}", f">{base}")
-)
-SUPPORTED = frozenset(d.newbyteorder("<").str for d in _DTYPES)
+SUPPORTED = frozenset(d.newbyteorder("<").str for d in FRAME_DTYPES)
 
 # Steps per block of lossless coding: few, so that reading a few steps decodes little; more where
 # steps are short, so that a block is worth a stream of its own.
@@ -158,10 +149,10 @@ class Header:
         """The header as bytes."""
         lists = b"".join(map(varint, (*self.shape, self.extent)))
         lists += b"".join(bytes([b.method]) + varint(b.length) + b.digest for b in self.blocks)
-        head = _FIXED.pack(
-            MAGIC,
-            _FIXED.size + len(lists) + _DIGEST,
-            _DTYPES.index(self.dtype) + _CORRECTED * self.corrected,
+        head = FRAME_FIXED.pack(
+            FRAME_MAGIC,
+            FRAME_FIXED.size + len(lists) + _DIGEST,
+            FRAME_DTYPES.index(self.dtype) + _CORRECTED * self.corrected,
             len(self.shape) * 16 + self.axis,
             self.exponent,
             sum(1 << axis for axis in self.weighted) + _PREDICTED * self.predicted,
@@ -209,29 +200,31 @@ def parse(data: bytes) -> Header:
     CorruptDataError
         If the bytes are no header, are cut short, or do not match their digest.
     """
-    if len(data) < _FIXED.size or data[:4] != MAGIC:
-        raise CorruptDataError(f"expected a chunk that starts with {MAGIC!r}, got {data[:4]!r}")
-    _, size, dtype, axes, exponent, weighted, rms, peak = _FIXED.unpack_from(data)
-    if not _FIXED.size + _DIGEST <= size <= min(FRONT, len(data)):
+    if len(data) < FRAME_FIXED.size or data[:4] != FRAME_MAGIC:
+        raise CorruptDataError(
+            f"expected a chunk that starts with {FRAME_MAGIC!r}, got {data[:4]!r}"
+        )
+    _, size, dtype, axes, exponent, weighted, rms, peak = FRAME_FIXED.unpack_from(data)
+    if not FRAME_FIXED.size + _DIGEST <= size <= min(FRONT, len(data)):
         raise CorruptDataError(f"expected a header of {size} bytes, got {len(data)}")
     if digest(data[: size - _DIGEST]) != data[size - _DIGEST : size]:
         raise CorruptDataError("the header of a chunk does not match its digest")
     corrected, dtype = bool(dtype & _CORRECTED), dtype & ~_CORRECTED
-    if dtype >= len(_DTYPES):
-        raise CorruptDataError(f"expected a dtype number below {len(_DTYPES)}, found {dtype}")
+    if dtype >= len(FRAME_DTYPES):
+        raise CorruptDataError(f"expected a dtype number below {len(FRAME_DTYPES)}, found {dtype}")
     ndim, axis = divmod(axes, 16)
-    reader = Reader(data[_FIXED.size : size - _DIGEST])
+    reader = Reader(data[FRAME_FIXED.size : size - _DIGEST])
     shape = tuple(reader.varint() for _ in range(ndim))
     extent = reader.varint()
     blocks, at = [], size
-    for _ in range(_check_layout(shape, axis, extent, _DTYPES[dtype])):
+    for _ in range(_check_layout(shape, axis, extent, FRAME_DTYPES[dtype])):
         method, length, mark = reader.take(1)[0], reader.varint(), reader.take(_DIGEST)
         blocks.append(Block(method, at, length, mark))
         at += length
     reader.end()
     groups = tuple(i for i in range(ndim) if weighted >> i & 1)
     return Header(
-        dtype=_DTYPES[dtype],
+        dtype=FRAME_DTYPES[dtype],
         shape=shape,
         axis=axis,
         extent=extent,

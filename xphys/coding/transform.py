@@ -15,6 +15,7 @@ import numpy as np
 from xphys.coding._candidates import Axes
 from xphys.coding._stream import Block, decode
 from xphys.coding._trial import Trial, mixing_pays, write
+from xphys.coding._values import FINEST_IN_SINGLE
 from xphys.coding.bases import Kind
 from xphys.coding.bounds import Limits
 from xphys.coding.method import Coded, Method
@@ -24,7 +25,6 @@ from xphys.coding.request import Request
 __all__ = ["TRANSFORM"]
 
 _AIM = 0.998  # of the squared error allowed
-_DOUBLE = 2.0**-16  # root mean square error below which float32 is too coarse
 _REFINED = 3e-3  # share of the deviation above which rate-distortion decisions pay
 _MEAN_BITS = 4  # units of the mean: this many bits below the root mean square error
 # Root mean square error under a pointwise bound, as a share of it: what lies beyond is patched.
@@ -141,7 +141,7 @@ class _Job:
         self.x, self.axis, self.limits, self.request = x, axis, limits, request
         self.mean_square = min(_AIM * _mean_square(x, limits, share), 4.0)
         rms = math.sqrt(self.mean_square)
-        dtype = np.dtype(np.float64 if rms < _DOUBLE else np.float32)
+        dtype = np.dtype(np.float64 if rms < FINEST_IN_SINGLE else np.float32)
         self.mean = _round_mean(float(x.mean(dtype=np.float64)), rms)
         self.y = np.subtract(x, math.ldexp(float(self.mean[0]), self.mean[1]), dtype=dtype)
         spread = squares(self.y) / max(x.size, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from xphys.errors import FormatError
 from xphys.io._guard_sizes import LARGEST_DICTIONARY, MEASURES
-from xphys.io._guard_types import TEXT, itemsize_v2, itemsize_v3, plain_itemsize
+from xphys.io._guard_types import TEXT, itemsize_v2, itemsize_v3, plain_itemsize, short
 
 __all__ = ["CODECS_V2", "CODECS_V3", "ChunkGuard", "Stage", "array_guard"]
 
@@ -105,11 +105,6 @@ def _is_inspected(stage: Stage) -> bool:
     return stage.codec in MEASURES or stage.codec in _TEXT
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _lengths(value: object, path: str, what: str, least: int) -> tuple[int, ...]:
     good = isinstance(value, list | tuple) and all(
         isinstance(n, int) and not isinstance(n, bool) and least <= n <= _LARGEST_NUMBER
@@ -118,14 +113,14 @@ def _lengths(value: object, path: str, what: str, least: int) -> tuple[int, ...]
     if not good or not isinstance(value, list | tuple) or len(value) > _MOST_DIMS:
         raise FormatError(
             f"{path}: expected as {what} at most {_MOST_DIMS} whole numbers from {least} to 2^62, "
-            f"got {_short(value)}"
+            f"got {short(value)}"
         )
     return tuple(value)
 
 
 def _mapping(value: object, path: str, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise FormatError(f"{path}: expected {what} as a JSON object, got {_short(value)}")
+        raise FormatError(f"{path}: expected {what} as a JSON object, got {short(value)}")
     return value
 
 
@@ -158,7 +153,7 @@ def _check_options(codec: str, config: Mapping[str, Any], path: str) -> None:
         else:
             good = _is_scalar(value) and name != "id"
         if not good:
-            raise FormatError(f"{path}: codec {codec!r} cannot take {name}={_short(value)}")
+            raise FormatError(f"{path}: codec {codec!r} cannot take {name}={short(value)}")
 
 
 def _through_filter(
@@ -231,7 +226,7 @@ def _check_grid(shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int, p
             f"{path}: {max(counts)} chunks along an axis, expected at most {MOST_ALONG_AXIS}"
         )
     if math.prod(shape) * (itemsize or _TEXT_ITEM) > _LARGEST_NUMBER:
-        raise FormatError(f"{path}: an array of shape {_short(shape)} is beyond 2^62 bytes")
+        raise FormatError(f"{path}: an array of shape {short(shape)} is beyond 2^62 bytes")
 
 
 def array_guard(document: Mapping[str, Any], path: str) -> ChunkGuard:
@@ -277,7 +272,7 @@ def _guard_v2(
 ) -> ChunkGuard:
     filters, compressor = document.get("filters"), document.get("compressor")
     if filters is not None and not isinstance(filters, list):
-        raise FormatError(f"{path}: expected a list of filters, got {_short(filters)}")
+        raise FormatError(f"{path}: expected a list of filters, got {short(filters)}")
     listed = [*(filters or []), *([] if compressor is None else [compressor])]
     if len(listed) > _MOST_CODECS:
         raise FormatError(f"{path}: {len(listed)} codecs, expected at most {_MOST_CODECS}")
@@ -293,7 +288,7 @@ def _guard_v2(
 
 def _foreign(name: object, known: frozenset[str], path: str) -> FormatError:
     return FormatError(
-        f"{path}: codec {_short(name)} is not allowed, expected one of {', '.join(sorted(known))}"
+        f"{path}: codec {short(name)} is not allowed, expected one of {', '.join(sorted(known))}"
     )
 
 
@@ -302,12 +297,12 @@ def _grid_v3(document: Mapping[str, Any], path: str) -> tuple[int, ...]:
         raise FormatError(f"{path}: expected no storage transformers")
     grid = _mapping(document.get("chunk_grid"), path, "chunk_grid")
     if grid.get("name") != "regular":
-        raise FormatError(f"{path}: expected a regular chunk grid, got {_short(grid.get('name'))}")
+        raise FormatError(f"{path}: expected a regular chunk grid, got {short(grid.get('name'))}")
     options = _mapping(grid.get("configuration"), path, "the configuration of chunk_grid")
     encoding = _mapping(document.get("chunk_key_encoding"), path, "chunk_key_encoding")
     if encoding.get("name") not in ("default", "v2"):
         raise FormatError(
-            f"{path}: expected chunk keys 'default' or 'v2', got {_short(encoding.get('name'))}"
+            f"{path}: expected chunk keys 'default' or 'v2', got {short(encoding.get('name'))}"
         )
     return _lengths(options.get("chunk_shape"), path, "chunk_shape", 1)
 
@@ -315,14 +310,14 @@ def _grid_v3(document: Mapping[str, Any], path: str) -> tuple[int, ...]:
 def _named(codecs: object, known: frozenset[str], path: str) -> Codecs:
     """Names and options of a list of codecs of Zarr v3."""
     if not isinstance(codecs, list | tuple) or not 0 < len(codecs) <= _MOST_CODECS:
-        raise FormatError(f"{path}: expected 1 to {_MOST_CODECS} codecs, got {_short(codecs)}")
+        raise FormatError(f"{path}: expected 1 to {_MOST_CODECS} codecs, got {short(codecs)}")
     out = []
     for entry in codecs:
         config: Mapping[str, Any] = {}
         name: object = entry
         if not isinstance(entry, str):
             name = _mapping(entry, path, "a codec").get("name")
-            config = _mapping(entry.get("configuration") or {}, path, f"options of {_short(name)}")
+            config = _mapping(entry.get("configuration") or {}, path, f"options of {short(name)}")
         if not isinstance(name, str) or name not in known:
             raise _foreign(name, known, path)
         out.append((name, config))

@@ -14,7 +14,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from xphys._streams import ZSTD_MAGIC, Reader, zstd_frame
+from xphys._streams import (
+    FRAME_DTYPES,
+    FRAME_FIXED,
+    FRAME_MAGIC,
+    ZSTD_MAGIC,
+    Reader,
+    zstd_frame,
+)
 from xphys.errors import CorruptDataError
 
 __all__ = ["LARGEST_DICTIONARY", "MEASURES", "text_items"]
@@ -25,9 +32,6 @@ _PIECE, _STEP = 2**16, 2**20
 
 _ZSTD_MAGIC, _ZSTD_SKIP = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _BLOSC = struct.Struct("<BBBBIII")
-_FRAME = struct.Struct("<4sHBBhHff")
-_FRAME_MAGIC = b"XPF\x02"
-_FRAME_ITEMSIZES = (2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8)
 
 Measure = Callable[[memoryview, int, Mapping[str, Any]], int]
 
@@ -151,13 +155,13 @@ def _lz4(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
 
 def _frame(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
     """Size of a chunk of xphys.frame; its decoder holds everything else against the header."""
-    magic, size, dtype, axes, *_ = _FRAME.unpack(_take(data, 0, _FRAME.size))
-    number = (dtype & 0x7F) // 2  # above that a flag, in the lowest bit the byte order
-    if magic != _FRAME_MAGIC or number >= len(_FRAME_ITEMSIZES):
-        raise CorruptDataError(f"expected a chunk that starts with {_FRAME_MAGIC!r}")
-    reader = Reader(bytes(data[_FRAME.size : size]))
+    magic, size, dtype, axes, *_ = FRAME_FIXED.unpack(_take(data, 0, FRAME_FIXED.size))
+    number = dtype & 0x7F  # above that a flag
+    if magic != FRAME_MAGIC or number >= len(FRAME_DTYPES):
+        raise CorruptDataError(f"expected a chunk that starts with {FRAME_MAGIC!r}")
+    reader = Reader(bytes(data[FRAME_FIXED.size : size]))
     shape = [reader.varint() for _ in range(axes // 16)]
-    return math.prod(shape) * _FRAME_ITEMSIZES[number]
+    return math.prod(shape) * int(FRAME_DTYPES[number].itemsize)
 
 
 #: Codec -> (stream, limit, configuration) -> bytes it decodes to; exact up to the limit.

@@ -8,7 +8,7 @@ from typing import Any
 
 from xphys.errors import FormatError
 
-__all__ = ["TEXT", "itemsize_v2", "itemsize_v3", "plain_itemsize"]
+__all__ = ["TEXT", "itemsize_v2", "itemsize_v3", "plain_itemsize", "short"]
 
 #: Stands for strings and bytes of any length.
 TEXT = 0
@@ -28,7 +28,8 @@ _TIMES_V3 = ("numpy.datetime64", "numpy.timedelta64")
 _FIXED_V3 = ("fixed_length_utf32", "null_terminated_bytes", "raw_bytes")
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """What an error shows of a value that a stranger wrote."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -36,7 +37,7 @@ def _short(value: object) -> str:
 def _checked(size: object, value: object, path: str) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _LARGEST_ITEM:
         raise FormatError(
-            f"{path}: expected elements of 1 to {_LARGEST_ITEM} bytes, got {_short(value)}"
+            f"{path}: expected elements of 1 to {_LARGEST_ITEM} bytes, got {short(value)}"
         )
     return size
 
@@ -47,21 +48,21 @@ def plain_itemsize(value: object, path: str) -> int:
         return _NAMED[value]
     found = _PLAIN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise FormatError(f"{path}: expected the dtype of a number, got {_short(value)}")
+        raise FormatError(f"{path}: expected the dtype of a number, got {short(value)}")
     return int(re.sub(r"\[.*", "", found[1])[1:])
 
 
 def _fields(fields: object, path: str, depth: int, one: Any) -> int:
     good = isinstance(fields, list) and 0 < len(fields) <= _MOST_FIELDS and depth < _DEEPEST
     if not isinstance(fields, list) or not good:
-        raise FormatError(f"{path}: expected the fields of a dtype, got {_short(fields)}")
+        raise FormatError(f"{path}: expected the fields of a dtype, got {short(fields)}")
     total = 0
     for field in fields:
         if not (isinstance(field, list) and len(field) == 2 and isinstance(field[0], str)):
-            raise FormatError(f"{path}: expected [name, dtype] for each field, got {_short(field)}")
+            raise FormatError(f"{path}: expected [name, dtype] for each field, got {short(field)}")
         size = one(field[1], path, depth + 1)
         if size == TEXT:
-            raise FormatError(f"{path}: expected fields of fixed size, got {_short(field)}")
+            raise FormatError(f"{path}: expected fields of fixed size, got {short(field)}")
         total += size
     return _checked(total, fields, path)
 
@@ -74,7 +75,7 @@ def itemsize_v2(value: object, path: str, depth: int = 0) -> int:
         return _fields(value, path, depth, itemsize_v2)
     found = _V2.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise FormatError(f"{path}: expected a known dtype, got {_short(value)}")
+        raise FormatError(f"{path}: expected a known dtype, got {short(value)}")
     number = int(re.sub(r"\[.*", "", found[2])[1:])
     return _checked(4 * number if found[2][0] == "U" else number, value, path)
 
@@ -98,4 +99,4 @@ def itemsize_v3(value: object, path: str, depth: int = 0) -> int:
         return _fields(options.get("fields"), path, depth, itemsize_v3)
     if isinstance(name, str) and re.fullmatch(r"r\d{1,8}", name, re.A) and int(name[1:]) % 8 == 0:
         return _checked(int(name[1:]) // 8, value, path)
-    raise FormatError(f"{path}: expected a known data type, got {_short(value)}")
+    raise FormatError(f"{path}: expected a known data type, got {short(value)}")

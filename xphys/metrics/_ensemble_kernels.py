@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["crps", "merge", "ranks", "results", "size", "states"]
+__all__ = ["crps", "ranks", "results", "size", "states"]
 
 Floats = NDArray[np.float64]
 # A state: points, bad points, CRPS, fair CRPS, squared error of the mean, variance of the members,
@@ -98,13 +98,6 @@ def states(members: NDArray[Any], truth: NDArray[Any], *, core: int) -> Floats:
             state[5] = ((x - mean[:, None]) ** 2).sum() / (m - 1)
         state[_HEAD:] = ranks(x, y)
     return found.reshape(*lead, *(1,) * core, size(m))
-
-
-def merge(state: Floats, *, axes: int) -> Floats:
-    """Add states over the ``axes`` axes before the last."""
-    first = state.ndim - 1 - axes
-    found: Floats = state.sum(axis=tuple(range(first, first + axes)))
-    return found
 
 
 def results(state: Floats, *, skipna: bool) -> tuple[Floats, ...]:

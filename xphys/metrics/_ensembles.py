@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from xphys._dims import lift, real_variables, reduce_blocks, resolve_dims, stack, whole
+from xphys._dims import add_states, lift, real_variables, reduce_blocks, resolve_dims, stack, whole
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.metrics import _ensemble_kernels as kernels
 from xphys.metrics._pairs import check_grid, datasets
@@ -111,7 +111,7 @@ def ensemble_scores(
             wide = wide.chunk(members.chunksizes)
         state = reduce_blocks(
             kernels.states,
-            kernels.merge,
+            add_states,
             members.drop_vars(dim, errors="ignore"),
             wide,
             over=[*core, dim],

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.metrics import compare
+from xphys.plotting._labels import with_units
 from xphys.schema import axis, spatial_dims
 from xphys.spectra import spectra
 
@@ -250,8 +251,8 @@ def _draw_spectra(panel: Axes, parts: _Parts, name: str) -> None:
     nyquist = old["wavenumber"].values[old["complete"].values]
     if 0 < nyquist.size < old.sizes["wavenumber"]:
         panel.axvspan(nyquist[-1], old["wavenumber"].values[-1], color="0.5", alpha=0.12, lw=0)
-    panel.set_xlabel(_with_units("wavenumber", old["wavenumber"].attrs.get("units")))
-    panel.set_ylabel(_with_units(f"E({name})", old.attrs.get("units")))
+    panel.set_xlabel(with_units("wavenumber", old["wavenumber"].attrs.get("units")))
+    panel.set_ylabel(with_units(f"E({name})", old.attrs.get("units")))
     panel.grid(alpha=0.25, which="both")
     panel.legend(frameon=False)
 
@@ -276,12 +277,8 @@ def _positions(field: xr.DataArray, dim: str) -> np.ndarray:
 
 
 def _axis_label(field: xr.DataArray, dim: str) -> str:
-    return _with_units(dim, field[dim].attrs.get("units") if dim in field.coords else None)
+    return with_units(dim, field[dim].attrs.get("units") if dim in field.coords else None)
 
 
 def _label(field: xr.DataArray) -> str:
-    return _with_units(str(field.name), field.attrs.get("units"))
-
-
-def _with_units(name: str, units: str | None) -> str:
-    return name if units in (None, "", "1") else f"{name} ({units})"
+    return with_units(str(field.name), field.attrs.get("units"))

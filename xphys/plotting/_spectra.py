@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xphys.errors import SchemaError, UnknownNameError
+from xphys.plotting._labels import with_units
 
 __all__ = ["spectra_figure"]
 
@@ -115,8 +116,8 @@ def _draw_lines(panel: Axes, lines: list[xr.DataArray], units: str, slope: float
         panel.set_ylim(bottom=max(panel.get_ylim()[0], _DEPTH * top))
     _shade(panel, lines[0])
     wavenumber = lines[0]["wavenumber"]
-    panel.set_xlabel(_with_units("wavenumber k", wavenumber.attrs.get("units")))
-    panel.set_ylabel(_with_units("E(k)" if len(lines) > 1 else str(lines[0].name), units))
+    panel.set_xlabel(with_units("wavenumber k", wavenumber.attrs.get("units")))
+    panel.set_ylabel(with_units("E(k)" if len(lines) > 1 else str(lines[0].name), units))
     if len(lines) == 1:
         panel.set_title(str(lines[0].attrs.get("long_name", lines[0].name)), fontsize="medium")
     panel.grid(alpha=0.25, which="both")
@@ -156,11 +157,7 @@ def _draw_plane(figure: Figure, panel: Axes, plane: xr.DataArray) -> None:
         shown = np.log10(np.maximum(values, _DEPTH * top)) if top > 0 else np.zeros_like(values)
     image = panel.pcolormesh(plane[across].values, plane[down].values, shown, shading="nearest")
     units = plane.attrs.get("units")
-    figure.colorbar(image, ax=panel, label=_with_units(f"log10 |{plane.name}|", units))
-    panel.set_xlabel(_with_units(str(across).replace("_", " "), plane[across].attrs.get("units")))
-    panel.set_ylabel(_with_units(str(down).replace("_", " "), plane[down].attrs.get("units")))
+    figure.colorbar(image, ax=panel, label=with_units(f"log10 |{plane.name}|", units))
+    panel.set_xlabel(with_units(str(across).replace("_", " "), plane[across].attrs.get("units")))
+    panel.set_ylabel(with_units(str(down).replace("_", " "), plane[down].attrs.get("units")))
     panel.set_aspect("equal")
-
-
-def _with_units(name: str, units: str | None) -> str:
-    return name if units in (None, "", "1") else f"{name} ({units})"

@@ -22,7 +22,6 @@ __all__ = [
     "increments",
     "lengths",
     "merge_correlations",
-    "merge_increments",
 ]
 
 # Values taken at a time: in float64 they stay in the cache.
@@ -116,13 +115,6 @@ def _powers(d: Floats, orders: tuple[float, ...]) -> Iterator[Floats]:
             yield square * (d if order == 3.0 else square)
         else:
             yield quick[order] if order in quick else d**order
-
-
-def merge_increments(state: Floats, *, axes: int) -> Floats:
-    """Add states over the ``axes`` axes before the last."""
-    first = state.ndim - 1 - axes
-    found: Floats = state.sum(axis=tuple(range(first, first + axes)))
-    return found
 
 
 def increments(state: Floats, *, lags: int, skipna: bool) -> Floats:

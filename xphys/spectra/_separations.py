@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xphys._dims import lift, real_variables, reduce_blocks, resolve_dims
+from xphys._dims import add_states, lift, real_variables, reduce_blocks, resolve_dims
 from xphys.errors import SchemaError
 from xphys.schema import Axis, record, spatial_dims, vectors
 from xphys.spectra import _lags as kernels
@@ -103,7 +103,7 @@ def structure_functions(
     def one(field: xr.DataArray, along: Axis, number: np.ndarray, core: list[Hashable]) -> Any:
         state = reduce_blocks(
             kernels.increment_states,
-            kernels.merge_increments,
+            add_states,
             *gathered([field], [along.name], room),
             over=core,
             size=kernels.increment_size(number, powers),

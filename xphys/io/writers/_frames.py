@@ -15,7 +15,7 @@ from typing import IO
 
 from xphys.errors import CorruptDataError, StoreConflictError
 
-__all__ = ["Frames"]
+__all__ = ["Frames", "already_exists"]
 
 _MAGIC = b"xphys.frames.1\n"
 _RECORD = struct.Struct("<Q16s")
@@ -117,3 +117,8 @@ class Frames:
             if data is None:
                 raise CorruptDataError(f"{self.path}: frame {number} is damaged: delete the file")
             yield data
+
+
+def already_exists(path: str) -> FileExistsError:
+    """The error for a file that is there and is not to be replaced."""
+    return FileExistsError(f"{path} exists: choose another path, or mode='w' to replace it")

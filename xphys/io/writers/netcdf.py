@@ -17,7 +17,7 @@ from xphys._storage import is_url
 from xphys.errors import SchemaError
 from xphys.io._chunks import storage_chunks
 from xphys.io._netcdf import MARK, VERSION, Record, natural, pack, written
-from xphys.io.writers._frames import Frames
+from xphys.io.writers._frames import Frames, already_exists
 from xphys.io.writers._identity import identity_of
 from xphys.io.writers._slabs import Index, aligned, slabs
 from xphys.schema import record
@@ -111,7 +111,7 @@ def to_netcdf(
     plan = _plan(ds, int(level), chunks)
     partial, exists = f"{target}.partial", os.path.exists(target)
     if mode == "w-" and exists and not os.path.exists(partial):
-        raise _exists(target)
+        raise already_exists(target)
     with Frames(partial, plan.digest(), resume) as frames:
         done = {frame[: _PLACE.size] for frame in frames.read()}
         whole = len(done) == plan.frames
@@ -122,12 +122,8 @@ def to_netcdf(
                 frames.flush()
             _assemble(plan, frames, target)
     if mode == "w-" and exists and not whole:
-        raise _exists(target)
+        raise already_exists(target)
     os.remove(partial)
-
-
-def _exists(path: str) -> FileExistsError:
-    return FileExistsError(f"{path} exists: choose another path, or mode='w' to replace it")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import xarray as xr
 
 from xphys._storage import is_url
 from xphys.errors import SchemaError, StoreConflictError
+from xphys.io.writers._frames import already_exists
 from xphys.io.writers._well_file import digest_of, make_file, put, settle
 from xphys.io.writers._well_plan import LEAD, Plan, Target, make_plan
 from xphys.schema import record
@@ -109,7 +110,7 @@ def to_the_well(
     plan = make_plan(ds, name, wanted)
     journal = f"{final}.part.journal"
     if mode == "w-" and os.path.exists(final) and not os.path.exists(journal):
-        raise _exists(final)
+        raise already_exists(final)
     os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
     with _held(journal) as book:
         _Write(ds, plan, final, book).run(replace=mode == "w", resume=resume)
@@ -151,10 +152,6 @@ def _held(path: str) -> Iterator[IO[bytes]]:
         yield book
 
 
-def _exists(path: str) -> FileExistsError:
-    return FileExistsError(f"{path} exists: choose another path, or mode='w' to replace it")
-
-
 Block = Mapping[str, tuple[int, int]]
 
 
@@ -174,7 +171,7 @@ class _Write:
         if os.path.exists(self.final) and not os.path.exists(part) and starts is not None:
             return  # all that was missing is the removal of the journal
         if os.path.exists(self.final) and not replace:
-            raise _exists(self.final)
+            raise already_exists(self.final)
         if resume and starts is None and known is not None and os.path.exists(part):
             raise StoreConflictError(
                 f"{part}: a write of other data is unfinished: pass resume=False to begin anew"

@@ -11,6 +11,7 @@ from xarray.backends import BackendEntrypoint
 
 from xphys._storage import is_url
 from xphys.errors import SchemaError
+from xphys.io.readers._engine import without
 from xphys.io.readers._probe import Probe, probe
 from xphys.io.readers.athenak._assemble import open_athenak, open_levels
 from xphys.io.readers.athenak._files import has_dumps
@@ -56,7 +57,7 @@ class AthenaKBackend(BackendEntrypoint):
                 missing=missing,
                 storage_options=storage_options,
             )
-        return _without(ds, drop_variables)
+        return without(ds, drop_variables)
 
     def open_groups_as_dict(
         self,
@@ -74,7 +75,7 @@ class AthenaKBackend(BackendEntrypoint):
             tree = open_levels(
                 filename_or_obj, groups=groups, missing=missing, storage_options=storage_options
             )
-        return {path: _without(ds, drop_variables) for path, ds in tree.items()}
+        return {path: without(ds, drop_variables) for path, ds in tree.items()}
 
     def open_datatree(
         self,
@@ -138,8 +139,3 @@ def _is_table(source: Any, storage_options: Options) -> bool:
     if not is_path(source) or not os.fspath(source).endswith(".hst"):
         return False
     return is_history(probe(os.fspath(source), storage_options).start)
-
-
-def _without(ds: xr.Dataset, dropped: str | Iterable[str] | None) -> xr.Dataset:
-    names = [dropped] if isinstance(dropped, str) else dropped
-    return ds.drop_vars(list(names or []), errors="ignore")

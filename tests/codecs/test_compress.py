@@ -273,6 +273,8 @@ def test_source_packing_is_dropped(tmp_path: Path) -> None:
         ({"variables": ["flag"]}, SchemaError, "expected a numeric one"),
         ({"method": "magic"}, UnknownNameError, "known are auto, lossless, .*transform"),
         ({"scope": "galaxy"}, SchemaError, "scope must be one of"),
+        ({"seed": -1}, SchemaError, "seed must be a whole number"),
+        ({"seed": 0.5}, SchemaError, "seed must be a whole number"),
         ({"chunks": {"time": -7}}, SchemaError, "positive or -1"),
     ],
 )

@@ -16,6 +16,11 @@ def line(positions, **attrs):
     return xr.Dataset(coords={"x": ("x", np.asarray(positions, dtype=float), attrs)})
 
 
+def curved():
+    field = np.zeros((2, 3))
+    return xr.Dataset(coords=xr.Coordinates({"x": (("y", "x"), field)}, indexes={}))
+
+
 def test_dim_order_of_the_model():
     assert DIM_ORDER == ("trajectory", "operator", "realization", "sample", "time", "z", "y", "x")
 
@@ -63,6 +68,8 @@ def test_descending_axis_has_a_positive_step():
         (line([0.0, np.nan]), "NaN or infinity"),
         (line([0.0, 2.0, 1.0]), r"sortby\('x'\)"),
         (line([0.0, 0.0]), "not strictly monotonic"),
+        (xr.Dataset(coords={"x": ["a", "b"]}), "dtype <U1: expected numbers"),
+        (curved(), r"dims \('y', 'x'\)"),
     ],
 )
 def test_axis_refuses_and_says_what_mends(ds, message):

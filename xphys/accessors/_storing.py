@@ -71,6 +71,7 @@ class StoringAccessor:
         preserve: Preserve = (),
         variables: Iterable[Hashable] | None = None,
         chunks: Mapping[str, int] | None = None,
+        seed: int = 0,
         options: codecs.AutoOptions | None = None,
     ) -> xr.Dataset:
         """Compress within error bounds, lazily."""
@@ -88,6 +89,7 @@ class StoringAccessor:
             preserve=preserve,
             variables=variables,
             chunks=chunks,
+            seed=seed,
             options=options,
         )
 
@@ -107,6 +109,7 @@ class StoringAccessor:
         preserve: Preserve = (),
         variables: Iterable[Hashable] | None = None,
         chunks: Mapping[str, int] | None = None,
+        seed: int = 0,
         options: codecs.AutoOptions | None = None,
     ) -> xr.Dataset:
         """Ratio, seconds and method of each variable, from a sample."""
@@ -124,6 +127,7 @@ class StoringAccessor:
             preserve=preserve,
             variables=variables,
             chunks=chunks,
+            seed=seed,
             options=options,
         )
 

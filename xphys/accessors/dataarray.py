@@ -72,6 +72,7 @@ class DataArrayAccessor:
         effort: str = "normal",
         preserve: Preserve = (),
         chunks: Mapping[str, int] | None = None,
+        seed: int = 0,
         options: codecs.AutoOptions | None = None,
     ) -> xr.DataArray:
         """Compress within error bounds, lazily."""
@@ -88,6 +89,7 @@ class DataArrayAccessor:
             effort=effort,
             preserve=preserve,
             chunks=chunks,
+            seed=seed,
             options=options,
         )
         return as_array(ds, self._obj)

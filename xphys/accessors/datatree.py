@@ -66,6 +66,7 @@ class DataTreeAccessor:
         preserve: Preserve = (),
         variables: Iterable[Hashable] | None = None,
         chunks: Mapping[str, int] | None = None,
+        seed: int = 0,
         options: codecs.AutoOptions | None = None,
     ) -> xr.DataTree:
         """Compress every node within error bounds, lazily."""
@@ -85,6 +86,7 @@ class DataTreeAccessor:
                 preserve=preserve,
                 variables=variables,
                 chunks=chunks,
+                seed=seed,
                 options=options,
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import dask.array as da
@@ -52,6 +53,7 @@ def compress(
     preserve: Iterable[str] | Mapping[str, float | None] = (),
     variables: Iterable[Hashable] | None = None,
     chunks: Mapping[str, int] | None = None,
+    seed: int = 0,
     options: AutoOptions | None = None,
 ) -> xr.Dataset:
     r"""Compress within error bounds, lazily; the result holds what a reader of the store gets.
@@ -95,6 +97,9 @@ def compress(
     chunks : mapping of str to int, optional
         Stored chunk sizes by dimension, -1 for whole; by default whole frames, at least 16
         steps, 1 to 64 MB, whatever the Dask chunks of ``ds`` are.
+    seed : int, default 0
+        Of the random numbers of methods that draw any. Those listed above draw none: their bytes
+        do not depend on it.
     options : AutoOptions, optional
         Whether ``"auto"`` may choose methods that need an extra, and whether variables on one
         grid may be told from others (by ``"auto"`` and ``"transform"`` unless ``effort`` is
@@ -114,8 +119,8 @@ def compress(
     UnknownNameError
         If ``method`` or one of ``preserve`` or ``variables`` is not known.
     SchemaError
-        If ``scope`` or ``chunks`` do not fit, or ``"spectrum"`` is asked of fields that are cut
-        into chunks.
+        If ``scope``, ``chunks`` or ``seed`` do not fit, or ``"spectrum"`` is asked of fields that
+        are cut into chunks.
     MissingDependencyError
         If the method needs a package that is not installed.
 
@@ -135,7 +140,7 @@ def compress(
     True
     """
     scope = scope if isinstance(scope, str) else tuple(map(str, scope))
-    _check_choices(ds, scope, method, effort)
+    _check_choices(ds, scope, method, effort, seed)
     asked = {
         "vrmse": vrmse,
         "rel_l2": rel_l2,
@@ -169,6 +174,7 @@ def compress(
         "method": method,
         "effort": effort,
         "preserve": {} if kept is None else kept.to_dict()["preserve"],
+        "seed": int(seed),
         "options": {"allow_extras": list(extras), "together": together},
         "variables": None if variables is None else [str(v) for v in chosen],
         "chunks": None if chunks is None else dict(chunks),
@@ -185,7 +191,9 @@ def _bounds_of(variable: Hashable, given: Mapping[str, Bound]) -> Bounds | None:
     return Bounds(**values) if values else None
 
 
-def _check_choices(ds: xr.Dataset, scope: str | tuple[str, ...], method: str, effort: str) -> None:
+def _check_choices(
+    ds: xr.Dataset, scope: str | tuple[str, ...], method: str, effort: str, seed: object
+) -> None:
     dims = () if isinstance(scope, str) else scope
     if scope not in _SCOPES and not (dims and set(dims) <= set(map(str, ds.dims))):
         raise SchemaError(
@@ -193,6 +201,8 @@ def _check_choices(ds: xr.Dataset, scope: str | tuple[str, ...], method: str, ef
         )
     if effort not in EFFORTS:
         raise UnknownNameError(f"effort must be one of {EFFORTS}, got {effort!r}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
+        raise SchemaError(f"seed must be a whole number, 0 or more, got {seed!r}")
     if method != AUTO and method not in methods():
         known = ", ".join((AUTO, *methods()))
         raise UnknownNameError(f"no method {method!r} for compressing: known are {known}")

@@ -39,6 +39,7 @@ def estimate_compression(
     preserve: Iterable[str] | Mapping[str, float | None] = (),
     variables: Iterable[Hashable] | None = None,
     chunks: Mapping[str, int] | None = None,
+    seed: int = 0,
     options: AutoOptions | None = None,
 ) -> xr.Dataset:
     """Measure on a sample what `compress` with the same arguments would give, lazily.
@@ -49,7 +50,7 @@ def estimate_compression(
         As for `compress`.
     vrmse, rel_l2, max_abs, max_rel, psnr, pointwise_rel : float or mapping, optional
         As for `compress`.
-    scope, method, effort, preserve, variables, chunks, options : optional
+    scope, method, effort, preserve, variables, chunks, seed, options : optional
         As for `compress`.
 
     Returns
@@ -92,6 +93,7 @@ def estimate_compression(
         "variables": variables
         if variables is None or isinstance(variables, str)
         else list(variables),
+        "seed": seed,
         "options": options,
     }
     coded = compress(ds, chunks=chunks, **arguments)

@@ -114,8 +114,8 @@ def axis(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> Axis:
     Raises
     ------
     SchemaError
-        If the dimension does not exist, has no coordinate, or the coordinate is not finite and
-        strictly monotonic.
+        If the dimension does not exist, has no coordinate, or the coordinate is not made of
+        numbers along it alone, finite and strictly monotonic.
 
     Examples
     --------
@@ -131,6 +131,11 @@ def axis(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> Axis:
             f"dimension {dim!r} has no coordinate: give positions with .assign_coords({dim}=...)"
         )
     coordinate = obj.coords[dim]
+    if coordinate.dims != (dim,) or coordinate.dtype.kind not in "biufmM":
+        raise SchemaError(
+            f"coordinate {dim!r} has dims {coordinate.dims} and dtype {coordinate.dtype}: expected "
+            f"numbers along {dim!r} alone"
+        )
     positions = np.asarray(coordinate.values, dtype=np.float64)
     size = positions.size
     steps = np.diff(positions)

@@ -159,17 +159,28 @@ def _peer(field: xr.DataArray, repeats: int) -> dict[str, float]:
     if field.ndim != 3:
         return {}  # xrft's isotropic spectrum is for two axes
     plain = field.drop_attrs().assign_coords(time=np.arange(field.sizes["time"]))
-    ratios = []
+    variants: dict[str, Callable[[], Any]] = {
+        "theirs": lambda: xrft.isotropic_power_spectrum(
+            plain, dim=["y", "x"], truncate=False
+        ).load(),
+        "ours": lambda: spectra(field),
+    }
+    wall, processor = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for turn in range(max(repeats // 2, 2) + 1):
-            theirs = _timed(
-                lambda: xrft.isotropic_power_spectrum(plain, dim=["y", "x"], truncate=False).load()
-            )
-            ours = _timed(lambda: spectra(field))
+            times = {}
+            for name, function in variants.items():
+                function()  # what it needs is in the caches of the processor, for both alike
+                started, elapsed = time.perf_counter(), _timed(function)
+                times[name] = (time.perf_counter() - started, elapsed)
             if turn:
-                ratios.append(theirs / ours)
-    return {"xrft_over_eager": statistics.median(ratios)}
+                wall.append(times["theirs"][0] / times["ours"][0])
+                processor.append(times["theirs"][1] / times["ours"][1])
+    return {
+        "xrft_over_eager": statistics.median(wall),
+        "xrft_over_eager_cpu": statistics.median(processor),
+    }
 
 
 def _extra_memory(field: xr.DataArray) -> float:
@@ -310,7 +321,8 @@ SPEED_COLUMNS = (
     ("eager_over_floor", "eager / floor", "{:.2f}", "<= 0.85"),
     ("dask_1_thread_over_floor", "Dask, 1 thread / floor", "{:.2f}", "<= 1.25"),
     ("dask_2_threads_over_floor", "Dask, 2 threads / floor", "{:.2f}", "<= 1.25"),
-    ("xrft_over_eager", "xrft / eager", "{:.1f}", ">= 20"),
+    ("xrft_over_eager", "xrft / eager, by the clock", "{:.1f}", ">= 20"),
+    ("xrft_over_eager_cpu", "xrft / eager", "{:.1f}", ""),
     ("extra_frames", "extra memory, frames", "{:.2f}", ""),
 )
 MEMORY_COLUMNS = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 import warnings
 
 import dask
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 from xphys.errors import SchemaError, UnknownNameError
 from xphys.schema import provenance
 from xphys.spectra import spectra
-from xphys.spectra._kernels import isotropic
+from xphys.spectra._box import Box
+from xphys.spectra._kernels import Request, isotropic
+from xphys.spectra._treatment import Treatment
 
 BOXES = [
     ({"x": 16}, {"x": 1.0}),
@@ -280,3 +284,27 @@ def test_an_offset_and_stripes_cost_large_frames_no_digits(shape):
     data = (1e4 + stripes + rng.normal(size=(1, *shape))).astype(np.float32)
     exact = isotropic(data.astype(np.float64), lengths=(1.0,) * len(shape))
     np.testing.assert_allclose(isotropic(data, lengths=(1.0,) * len(shape)), exact, rtol=2e-5)
+
+
+@pytest.mark.parametrize("sizes", [{"y": 64, "x": 64}, {"y": 512, "x": 260}])
+def test_threads_share_the_frames_and_give_the_same_bits(monkeypatch, sizes):
+    from xphys.spectra import _kernels
+
+    seen = set()
+    add_modes = _kernels.add_modes
+
+    def noted(*args):
+        seen.add(threading.get_ident())
+        time.sleep(1e-3)  # so that one thread does not take all before the others start
+        add_modes(*args)
+
+    monkeypatch.setattr(_kernels, "add_modes", noted)
+    lengths = dict.fromkeys(sizes, 1.0)
+    field = box(sizes, lengths, np.float32, times=2**21 // math.prod(sizes.values()))
+    space = Box(tuple(sizes.values()), tuple(lengths.values()))
+    request = Request(space, Treatment((None,) * 2, (False,) * 2))
+    alone = _kernels.shell_sums(field.values, request=request)
+    assert seen == {threading.get_ident()}
+    together = _kernels.shell_sums(field.values, request=request, threads=3)
+    assert len(seen) > 2
+    assert together.tobytes() == alone.tobytes()

@@ -10,6 +10,7 @@ from typing import Any, overload
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 
 from xphys._dims import lift
 from xphys.errors import SchemaError, UnknownNameError
@@ -382,8 +383,10 @@ def _shells(
 ) -> xr.DataArray:
     gathered = [gather(f, names, room) for f in fields]
     if all(f is not None for f in gathered):
-        kernel = partial(shell_sums, request=request)
         known = [f for f in gathered if f is not None]
+        # values in memory are computed now, by all processors; blocks are Dask's to share out
+        threads = CPU_COUNT if all(f.chunks is None for f in known) else 1
+        kernel = partial(shell_sums, request=request, threads=threads)
         return sums_of_frames(kernel, known, names, shell_count(request.box))
     wide = list(xr.broadcast(*fields))
     lead = [d for d in wide[0].dims if d not in names]

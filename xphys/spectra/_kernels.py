@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = ["Request", "add_modes", "finish", "isotropic", "plane", "shell_sums"]
 _BLOCK = 65536
 # Frames of so many points are copied: quicker, and little memory.
 _SMALL = 2**19
+# Points from which threads are worth starting.
+_THREADED = 2**20
 # Rows from which the offset of a frame is taken: any value within its range will do.
 _ROWS = 64
 Modes = NDArray[np.complexfloating[Any, Any]]
@@ -78,7 +81,7 @@ class Request:
     name: str = ""
 
 
-def shell_sums(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
+def shell_sums(*fields: NDArray[Any], request: Request, threads: int = 1) -> NDArray[np.float64]:
     """Sum of a quadratic form over the modes of each shell.
 
     S_n = sum of form(c_k) over the modes with n = floor(|k|/dk + 1/2), where
@@ -91,6 +94,8 @@ def shell_sums(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
         broadcast against each other.
     request : Request
         What to sum.
+    threads : int, default 1
+        How many may share the frames, each with memory for one; the values do not depend on it.
 
     Returns
     -------
@@ -105,15 +110,27 @@ def shell_sums(*fields: NDArray[Any], request: Request) -> NDArray[np.float64]:
     box = request.box
     lead = np.broadcast_shapes(*(f.shape[: f.ndim - len(box.sizes)] for f in fields))
     sums = np.zeros((math.prod(lead), shell_count(box) + 1))
-    buffers = [Buffers() for _ in fields]
-    with np.errstate(invalid="ignore", over="ignore"):
-        for rows, parts in _batches(fields, lead, box.sizes):
-            modes = [
-                transform(part, request.treatment, buffer)
-                for part, buffer in zip(parts, buffers, strict=True)
-            ]
-            add_modes(modes, request, box.whole, sums[rows])
-            del modes  # freed before the next ones are made
+    batches = list(_batches(fields, lead, box.sizes))
+    if sums.shape[0] * math.prod(box.sizes) < _THREADED:
+        threads = 1
+
+    def add(mine: list[tuple[slice, list[NDArray[Any]]]]) -> None:
+        buffers = [Buffers() for _ in fields]
+        with np.errstate(invalid="ignore", over="ignore"):
+            for rows, parts in mine:
+                modes = [
+                    transform(part, request.treatment, buffer)
+                    for part, buffer in zip(parts, buffers, strict=True)
+                ]
+                add_modes(modes, request, box.whole, sums[rows])
+                del modes  # freed before the next ones are made
+
+    shares = [batches[start::threads] for start in range(min(threads, len(batches)))]
+    if len(shares) > 1:
+        with ThreadPoolExecutor(len(shares)) as pool:
+            list(pool.map(add, shares))
+    else:
+        add(batches)
     return finish(sums, request).reshape(*lead, shell_count(box))
 
 

@@ -95,7 +95,8 @@ def shell_sums(*fields: NDArray[Any], request: Request, threads: int = 1) -> NDA
     request : Request
         What to sum.
     threads : int, default 1
-        How many may share the frames, each with memory for one; the values do not depend on it.
+        How many may share frames of up to 2^19 points, each with memory for one; the values do
+        not depend on it.
 
     Returns
     -------
@@ -111,8 +112,9 @@ def shell_sums(*fields: NDArray[Any], request: Request, threads: int = 1) -> NDA
     lead = np.broadcast_shapes(*(f.shape[: f.ndim - len(box.sizes)] for f in fields))
     sums = np.zeros((math.prod(lead), shell_count(box) + 1))
     batches = list(_batches(fields, lead, box.sizes))
-    if sums.shape[0] * math.prod(box.sizes) < _THREADED:
-        threads = 1
+    points = math.prod(box.sizes)
+    if points > _SMALL or points * len(sums) < _THREADED:
+        threads = 1  # a large frame is transformed with memory for itself alone
 
     def add(mine: list[tuple[slice, list[NDArray[Any]]]]) -> None:
         buffers = [Buffers() for _ in fields]

@@ -21,7 +21,8 @@ FIRST_INDEX = {
 }  # fmt: skip
 OPTIONAL = [
     "mutual_information", "extensions", "distributional", "structural", "morphological",
-    "multiscale", "nonlinear", "initial", "architecture",
+    "multiscale", "nonlinear", "initial", "architecture", "physics", "temporal_extensions",
+    "spatial_extensions", "harmonics", "conditional_information", "dissipation", "sequences",
 ]  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from xphys.features._catalog import GROUPS, Plan, column, registry
 from xphys.features._kernels.causality import asymmetry, direction
 from xphys.features._kernels.drift import drift
+from xphys.features._kernels.events import temporal_extensions
 from xphys.features._kernels.extra import log_step, nonlinear
 from xphys.features._kernels.frames import Frames
+from xphys.features._kernels.harmonics import dissipation
 from xphys.features._kernels.temporal import temporal
 from xphys.features._registry import Feature
 
@@ -258,12 +260,22 @@ def _nonlinear(held: Held, times: Array, step: float | None) -> Parts:
     return mean_of(nonlinear(held["series"][..., 0], held["series"][..., 3]), (-2,))
 
 
+def _temporal_extensions(held: Held, times: Array, step: float | None) -> Parts:
+    return mean_of(temporal_extensions(held["series"], times, step), (-2,))
+
+
+def _dissipation(held: Held, times: Array, step: float | None) -> Parts:
+    return mean_of(dissipation(held["bands"], times), (-2,))
+
+
 _FAMILIES = {
     "temporal": _temporal,
     "causality": _causality,
     "invariant_drift": _drift,
     "extensions": _extensions,
     "nonlinear": _nonlinear,
+    "temporal_extensions": _temporal_extensions,
+    "dissipation": _dissipation,
 }
 
 

@@ -8,14 +8,17 @@ from functools import cache
 from typing import Any
 
 from xphys.features._definitions import STANDARD, numbered
-from xphys.features._kernels import cross_channel, series, spatial, spectral
+from xphys.features._kernels import cross_channel, harmonics, series, spatial, spectral
+from xphys.features._kernels.conditional import conditional_information
 from xphys.features._kernels.distributional import distributional
 from xphys.features._kernels.extra import extensions
 from xphys.features._kernels.frames import Frames
+from xphys.features._kernels.further import sequences, spatial_extensions
 from xphys.features._kernels.grid import Grid
 from xphys.features._kernels.initial import initial
 from xphys.features._kernels.morphological import morphological
 from xphys.features._kernels.multiscale import multiscale
+from xphys.features._kernels.physics import physics
 from xphys.features._kernels.structural import structural
 from xphys.features._optional_definitions import OPTIONAL
 from xphys.features._registry import Feature, Registry
@@ -81,12 +84,20 @@ def _groups() -> dict[str, Group]:
         "series": Group(series.series, series.SERIES),
         "norms": Group(series.norms, norms),
         "flow": Group(series.flow, series.FLOW),
+        "bands": Group(harmonics.bands, harmonics.BANDS),
         "extensions": Group(extensions, _own("extensions", "step")),
         "distributional": Group(distributional, _own("distributional")),
         "structural": Group(structural, _own("structural")),
         "morphological": Group(morphological, _own("morphological")),
         "multiscale": Group(multiscale, _own("multiscale")),
         "initial": Group(initial, _own("initial"), first=True),
+        "physics": Group(physics, _own("physics")),
+        "spatial_extensions": Group(spatial_extensions, _own("spatial_extensions")),
+        "harmonics": Group(harmonics.harmonics, _own("harmonics")),
+        "conditional_information": Group(
+            conditional_information, _own("conditional_information"), joint=True
+        ),
+        "sequences": Group(sequences, _own("sequences")),
     }
 
 
@@ -98,6 +109,8 @@ NEEDS = {
     "invariant_drift": ("norms",),
     "extensions": ("series",),
     "nonlinear": ("series",),
+    "temporal_extensions": ("series",),
+    "dissipation": ("bands",),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xphys.features._definitions import entry
+from xphys.features._further_definitions import FURTHER
 
 __all__ = ["ARCHITECTURE", "OPTIONAL"]
 
@@ -216,4 +217,5 @@ OPTIONAL = {
             for name, (coordinate, made, kind) in ARCHITECTURE.items()
         ),
     ),
+    **FURTHER,
 }  # fmt: skip

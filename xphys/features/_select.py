@@ -93,7 +93,8 @@ def chosen(
     every = registry()
     for family in listed or ():
         if family not in every.families:
-            raise UnknownNameError(f"expected families out of {every.families}, got {family!r}")
+            known = ", ".join(every.families)
+            raise UnknownNameError(f"expected families out of {known}, got {family!r}")
     kinds = {"step"} if level == "step" else {"trajectory", "step"} if timed else {"trajectory"}
     if wanted is not None:
         found = [every[name] for name in wanted]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xphys.features._kernels.frames import NOTHING, unbiased
 
-__all__ = ["settled", "temporal"]
+__all__ = ["settled", "switches", "temporal"]
 
 Array = NDArray[Any]
 MOST_LAGS = 20
@@ -96,7 +96,7 @@ def temporal(series: Array, steps: Array, times: Array, step: float | None) -> A
     travel = np.abs(changes).sum(-1)
     bends = np.abs(np.diff(changes)).sum(-1)
     found[..., 8] = np.where(travel > 0, travel / np.where(travel > 0, travel + bends, 1), np.nan)
-    found[..., 9] = _switches(changes)
+    found[..., 9] = switches(changes)
     trend = slope(times, mean)[..., None] * (times - times.mean())
     apart = mean - mean.mean(-1, keepdims=True)
     squares, left = (apart**2).sum(-1), ((apart - trend) ** 2).sum(-1)
@@ -133,7 +133,7 @@ def _memory(mean: Array) -> Array:
     return np.where(np.ptp(mean, axis=-1) > 0, found, np.nan)
 
 
-def _switches(changes: Array) -> Array:
+def switches(changes: Array) -> Array:
     """Number of changes of direction; steps without a change keep the direction."""
     signs = np.sign(changes)
     place = np.where(signs != 0, np.arange(signs.shape[-1]), 0)

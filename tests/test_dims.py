@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 
-from xphys._dims import lift, real_variables, reduce_blocks, resolve_dims, stack, whole
+from xphys._dims import (
+    fold_blocks,
+    lift,
+    real_variables,
+    reduce_blocks,
+    resolve_dims,
+    stack,
+    whole,
+)
 from xphys.errors import SchemaError, UnknownNameError
 
 
@@ -125,6 +134,45 @@ def test_reduce_blocks_equals_the_whole_lazily(field, chunks, over):
     np.testing.assert_allclose(lazy.squeeze("state").compute(), expected, rtol=1e-12)
     assert lazy.dims == (*(d for d in field.dims if d not in over), "state")
     assert "Re" in lazy.coords
+
+
+@pytest.mark.parametrize("together", [("time",), ("y",), ("time", "y")])
+def test_what_is_left_comes_in_one_chunk(field, together):
+    given = field.chunk({"time": 1, "y": 1, "x": 2})
+    found = reduce_blocks(sums, added, given, over=["x"], size=1, together=together)
+    for dim in ("time", "y"):
+        assert len(found.chunksizes[dim]) == (1 if dim in together else field.sizes[dim])
+    np.testing.assert_allclose(found.squeeze("state").compute(), field.sum("x"), rtol=1e-12)
+
+
+def test_large_blocks_are_reduced_piece_by_piece():
+    seen = []
+
+    def state(values, *, core):
+        seen.append(values.shape)
+        return sums(values, core=core)
+
+    field = xr.DataArray(np.arange(2.0**20).reshape(4, 512, 512), dims=("time", "y", "x"))
+    found = reduce_blocks(state, added, field.chunk(time=4), over=["y", "x"], size=1)
+    np.testing.assert_array_equal(found.squeeze("state").compute(), field.sum(["y", "x"]))
+    assert seen == [(1, 512, 512)] * 4
+
+
+def test_few_tasks_fold_blocks_in_their_order():
+    def beside(*blocks):
+        return np.concatenate(blocks, axis=1)
+
+    def largest(*blocks):
+        return np.array([max(one.max() for one in blocks)])
+
+    leaves = da.arange(34, chunks=1).reshape(2, 17, merge_chunks=False)
+    found = fold_blocks(leaves, beside, [1], join=[0], dtype=leaves.dtype)
+    assert found.chunks == ((2,), (17,))
+    np.testing.assert_array_equal(found.compute(), np.arange(34).reshape(2, 17))
+    assert len(found.dask.layers[found.name]) == 2 * (5 + 2 + 1) + 1
+    assert fold_blocks(leaves, max, join=[]) is leaves
+    apart = fold_blocks(leaves, largest, [1], without=[1])
+    np.testing.assert_array_equal(apart.compute(), [16, 33])
 
 
 def test_real_variables_are_named_or_found():

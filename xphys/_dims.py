@@ -15,6 +15,7 @@ from xphys.schema import SPATIAL_DIMS, spatial_dims, vectors
 
 __all__ = [
     "add_states",
+    "fold_blocks",
     "lift",
     "real_variables",
     "reduce_blocks",
@@ -24,7 +25,8 @@ __all__ = [
 ]
 
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
-_AT_ONCE = 8  # states that one task merges
+_AT_ONCE = 4  # states that one task merges; with more of them more source blocks wait in memory
+_PIECE = 2**18  # values that a kernel is given at a time, where it can be: they stay in the cache
 
 
 def resolve_dims(
@@ -269,11 +271,12 @@ def reduce_blocks(
     over: Sequence[Hashable],
     size: int,
     kwargs: Mapping[str, Any] | None = None,
+    together: Iterable[Hashable] = (),
 ) -> xr.DataArray:
     """One state of all values along some dims, from the states of the blocks.
 
-    Each block is read once; a few states at a time are merged, so that memory does not grow with
-    their number.
+    Each block is read once, by one task; a few states at a time are merged, so that memory does
+    not grow with their number.
 
     Parameters
     ----------
@@ -290,6 +293,8 @@ def reduce_blocks(
         Numbers of a state.
     kwargs : mapping, optional
         Further keyword arguments of ``state``.
+    together : iterable of str
+        Dims that are left, but not in the chunks of the data: in one.
 
     Returns
     -------
@@ -304,7 +309,8 @@ def reduce_blocks(
     if all(a.chunks is None for a in ordered):
         data = merge(kernel(*(a.to_numpy() for a in ordered)), axes=len(core))
     else:
-        data = _reduced(kernel, merge, ordered, len(core), size)
+        joined = [lead.index(d) for d in together if d in lead]
+        data = _reduced(kernel, merge, ordered, len(core), size, joined)
     coords = {n: c.variable for n, c in first.coords.items() if not set(c.dims) & set(core)}
     return xr.DataArray(data, coords, [*lead, "state"])
 
@@ -321,6 +327,7 @@ def _reduced(
     ordered: Sequence[xr.DataArray],
     core: int,
     size: int,
+    together: Sequence[int],
 ) -> Any:
     import dask.array as da
 
@@ -328,37 +335,131 @@ def _reduced(
     blocks = [a.chunk(sizes).data for a in ordered]
     chunks, ndim = blocks[0].chunks, blocks[0].ndim
     lead = ndim - core
+    merged = partial(_merged, merge=merge, lead=lead)
     states = da.map_blocks(
-        kernel,
+        partial(_merged_state, kernel=kernel, merged=merged, lead=lead),
         *blocks,
         chunks=(*chunks[:lead], *((1,) * len(c) for c in chunks[lead:]), (size,)),
         new_axis=[ndim],
         dtype=np.float64,
         meta=np.empty((0,) * (ndim + 1)),
     )
-    if not core:
-        return states
-    together = partial(_together, merge=merge)
-    return da.reduction(
-        states,
-        chunk=_unchanged,
-        combine=together,
-        aggregate=together,
-        axis=tuple(range(lead, ndim)),
-        dtype=np.float64,
-        concatenate=True,
-        split_every=_AT_ONCE,
-        meta=np.empty((0,) * (lead + 1)),
+    return fold_blocks(states, merged, range(lead, ndim), without=range(lead, ndim), join=together)
+
+
+def _merged_state(
+    *blocks: Any, kernel: Callable[..., Any], merged: Callable[..., Any], lead: int
+) -> Any:
+    """The state of a block, entry by entry of its first axis: copies of all of it do not fit."""
+    length = blocks[0].shape[0] if lead else 1
+    step = max(1, _PIECE * length // max(1, blocks[0].size))
+    if step >= length:
+        return merged(kernel(*blocks))
+    parts = [merged(kernel(*(b[i : i + step] for b in blocks))) for i in range(0, length, step)]
+    return np.concatenate(parts)
+
+
+def _merged(*states: Any, merge: Callable[..., Any], lead: int) -> Any:
+    rows = [state.reshape(*state.shape[:lead], -1, state.shape[-1]) for state in states]
+    return merge(np.concatenate(rows, axis=-2), axes=1)
+
+
+def fold_blocks(
+    leaves: Any,
+    function: Callable[..., Any],
+    axes: Sequence[int] = (),
+    *,
+    without: Sequence[int] = (),
+    join: Sequence[int] = (),
+    dtype: Any = np.float64,
+) -> Any:
+    """Fold the blocks of an array of Dask along some axes into one, by a tree of few tasks.
+
+    A task takes 4 blocks, so that there is one for every three of them, and what it took is
+    dropped.
+
+    Parameters
+    ----------
+    leaves : dask.array.Array
+        Its blocks may be anything that ``function`` takes.
+    function : callable
+        ``function(*blocks)``: one for several along ``axes``, in C order; also of one alone.
+    axes : sequence of int
+        Axes to fold.
+    without : sequence of int
+        Axes that the result has not; of one block, if they are not folded.
+    join : sequence of int
+        Other axes, along which the results are then put beside each other.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    dask.array.Array
+        One chunk along each axis that was folded or joined.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    left = [axis for axis in range(leaves.ndim) if axis not in without]
+    rest = [axis for axis in range(leaves.ndim) if axis not in axes]
+    count = math.prod(leaves.numblocks[axis] for axis in axes)
+    rounds: list[tuple[int, Callable[..., Any]]] = [(len(rest), function)] * _rounds(count)
+    for axis in join:
+        beside = partial(_beside, axis=left.index(axis))
+        rounds += [(rest.index(axis), beside)] * _rounds(leaves.numblocks[axis])
+    if not (rounds or without):
+        return leaves
+    rounds = rounds or [(len(rest), function)]  # takes the axes away
+    keys = np.empty(leaves.numblocks, dtype=object)
+    for index in np.ndindex(*keys.shape):
+        keys[index] = (leaves.name, *index)
+    keys = keys.transpose(*rest, *axes).reshape(*(leaves.numblocks[axis] for axis in rest), count)
+    places = [rest.index(axis) if axis in rest else len(rest) for axis in left]
+    name = f"fold-{tokenize(leaves.name, function, list(axes), list(without), list(join))}"
+    graph = HighLevelGraph.from_collections(
+        name, MaterializedLayer(_tree(name, keys, rounds, places)), [leaves]
     )
+    single = {*axes, *join}
+    chunks = [(sum(leaves.chunks[a]),) if a in single else leaves.chunks[a] for a in left]
+    meta = np.empty((0,) * len(left), dtype)
+    return da.Array(graph, name, tuple(chunks), dtype=dtype, meta=meta)
 
 
-def _unchanged(states: Any, axis: Any, keepdims: bool) -> Any:
-    return states
+def _tree(
+    name: str, keys: Any, rounds: Sequence[tuple[int, Callable[..., Any]]], places: Sequence[int]
+) -> dict[Any, Any]:
+    """Tasks of each round, which makes one of a few along an axis; at last (name, *index)."""
+    from dask._task_spec import Task, TaskRef  # half the memory of (function, *keys)
+
+    tasks: dict[Any, Any] = {}
+    for number, (axis, function) in enumerate(rounds, start=1):
+        shape = list(keys.shape)
+        shape[axis] = math.ceil(shape[axis] / _AT_ONCE)
+        found = np.empty(shape, dtype=object)
+        for index in np.ndindex(*shape):
+            part = slice(index[axis] * _AT_ONCE, (index[axis] + 1) * _AT_ONCE)
+            taken = keys[(*index[:axis], part, *index[axis + 1 :])]
+            key = (f"{name}-{number}", *index)
+            if number == len(rounds):
+                key = (name, *(index[place] for place in places))
+            tasks[key] = Task(key, function, *map(TaskRef, taken))
+            found[index] = key
+        keys = found
+    return tasks
 
 
-def _together(states: Any, axis: tuple[int, ...], keepdims: bool, merge: Any) -> Any:
-    merged = merge(states, axes=len(axis))
-    return np.expand_dims(merged, axis) if keepdims else merged
+def _rounds(count: int) -> int:
+    """How often a few are made one until one is left."""
+    rounds = 0
+    while count > 1:
+        count, rounds = math.ceil(count / _AT_ONCE), rounds + 1
+    return rounds
+
+
+def _beside(*blocks: Any, axis: int) -> Any:
+    return np.concatenate(blocks, axis)
 
 
 def stack(

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from xphys import metrics, spectra, stats
+from xphys.features import features
 
 
 class Live:
@@ -166,3 +167,53 @@ def test_memory_does_not_grow_with_the_data(name, pair):
     function = PAIRS[name] if pair else ALONE[name]
     few, many = (most_at_once(function, times, pair=pair) for times in (20, 160))
     assert many <= few + 8, f"{few} source chunks at 20 steps, {many} at 160"
+
+
+def everything(ds: xr.Dataset) -> list[xr.Dataset | xr.DataArray]:
+    """What is computed together: the families need the next step, the copy is made by a task."""
+    one = ds[["velocity_x"]]
+    return [
+        features(one, ["temporal", "causality"]),
+        metrics.compare(1.001 * one, one),
+        stats.moments(one),
+    ]
+
+
+def tasks_of(*lazy: xr.Dataset | xr.DataArray) -> int:
+    graphs = [dict(one.__dask_graph__()) for one in dask.optimize(*lazy)]
+    return len({key for graph in graphs for key in graph})
+
+
+OF_EACH_BLOCK = {
+    "statistics": (lambda ds: [stats.statistics(ds[["velocity_x"]])], 1.5),
+    "moments": (lambda ds: [stats.moments(ds[["velocity_x"]])], 1.5),
+    "compare": (lambda ds: everything(ds)[1:2], 1.5),
+    "features": (lambda ds: everything(ds)[:1], 3.5),
+    "everything": (everything, 6.1),
+}
+
+
+@pytest.mark.parametrize("name", OF_EACH_BLOCK)
+def test_tasks_of_each_block_are_few(name):
+    made, most = OF_EACH_BLOCK[name]
+    counts = []
+    for blocks in (64, 128):
+        ds, _ = opened(shape=(2 * blocks, 16, 16), chunks=(2, 16, 16))
+        ds = ds.drop_vars(["y", "x"])  # spectra are a task of each block more
+        counts.append(tasks_of(*made(ds)))
+    assert (counts[1] - counts[0]) / 64 <= most
+
+
+def test_memory_of_everything_does_not_grow_with_the_data():
+    found = []
+    for blocks in (20, 320):
+        ds, readers = opened(shape=(2 * blocks, 16, 16), chunks=(2, 16, 16))
+        for reader in readers:
+            reader.live = Live()
+        lazy = everything(ds.drop_vars(["y", "x"]))
+        dask.compute(*lazy, scheduler="synchronous")
+        gc.collect()
+        assert set(readers[0].read.values()) == {1}
+        assert readers[0].live.now == 0
+        found.append(readers[0].live.most)
+    assert found[1] <= found[0] + 2

@@ -116,7 +116,7 @@ def features(
     _check_operator(operator, source)
     suffixed = not isinstance(over_time, str)
     if level == "step":
-        found, columns = _of_steps(source, wanted, timed)
+        found, columns = _of_steps(ds, source, wanted, timed)
     else:
         found, columns = _of_trajectories(ds, source, wanted, timed, operator)
     blocks_of: tuple[str, ...] = ("",)
@@ -177,10 +177,10 @@ def _lifted(kernel: Any, rows: xr.DataArray, core: Sequence[Hashable], count: in
 
 
 def _of_steps(
-    source: Source, wanted: list[Feature], timed: tuple[str, ...]
+    ds: xr.Dataset, source: Source, wanted: list[Feature], timed: tuple[str, ...]
 ) -> tuple[xr.DataArray, Columns]:
     plan = _plan(source, groups_of(wanted)[0])
-    rows = rows_of(source, plan)
+    rows = rows_of(ds, source, plan)
     over = source.realizations
     found = _lifted(
         blocks.step_features,
@@ -214,7 +214,7 @@ def _of_trajectories(
     steps = [feature for feature in main if feature.level == "step"]
     columns: Columns = [(feature, name) for name in timed for feature in steps]
     columns += [(feature, "") for feature in main if feature.level != "step"]
-    parts = [_from_rows(source, main, timed, len(columns))] if main else []
+    parts = [_from_rows(ds, source, main, timed, len(columns))] if main else []
     sensitive = [feature for feature in wanted if feature.family == apart[0]]
     if sensitive and operator is not None:
         every = sensitivity_rows(source, operator)
@@ -252,20 +252,21 @@ def _in_order(
 
 
 def _from_rows(
-    source: Source, main: list[Feature], timed: tuple[str, ...], count: int
+    ds: xr.Dataset, source: Source, main: list[Feature], timed: tuple[str, ...], count: int
 ) -> xr.DataArray:
     groups, first_groups = groups_of(main)
     plan = _plan(source, groups) if groups else None
     first_plan = _plan(source, first_groups) if first_groups else None
     inputs: list[xr.DataArray] = []
     if plan is not None:
-        inputs.append(rows_of(source, plan))
+        inputs.append(rows_of(ds, source, plan, together=True))
     if first_plan is not None:
         start = Source(
             [array.isel(time=[0]) for array in source.arrays], source.lead, source.grid,
             source.times[:1], None, source.has_time, [],
         )  # fmt: skip
-        first = rows_of(start, first_plan).isel(time=0, drop=True)
+        first = rows_of(ds.isel(time=[0], missing_dims="ignore"), start, first_plan)
+        first = first.isel(time=0, drop=True)
         inputs.append(first.rename(state="first") if inputs else first.expand_dims("time", -2))
     kwargs = {
         "plan": plan,

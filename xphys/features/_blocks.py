@@ -24,19 +24,15 @@ Array = NDArray[Any]
 _BATCH = 2**14  # values of one channel that are worked on at a time: they stay in the cache
 
 
-def frame_rows(
-    blocks: Sequence[Array], following: Sequence[Array], has_next: bool, plan: Plan
-) -> Array:
+def frame_rows(blocks: Sequence[Array], following: Sequence[Array] | None, plan: Plan) -> Array:
     """Describe every frame of a block by one row of numbers.
 
     Parameters
     ----------
     blocks : sequence of ndarray, shape (..., time, channel, \\*grid)
         One for each variable.
-    following : sequence of ndarray, shape (..., 1, channel, \\*grid)
-        The step behind the block.
-    has_next : bool
-        Whether there is one.
+    following : sequence of ndarray, shape (..., 1, channel, \\*grid), optional
+        The step behind the block; without, or with 0 of them, there is none.
     plan : Plan
         What to make.
 
@@ -49,7 +45,8 @@ def frame_rows(
     lead = blocks[0].shape[: -inner - 1]
     steps = blocks[0].shape[-inner - 1]
     flat = [b.reshape(-1, steps, *b.shape[-inner:]) for b in blocks]
-    behind = [f.reshape(-1, *f.shape[-inner:]) for f in following]
+    has_next = following is not None and following[0].shape[-inner - 1] > 0
+    behind = [f.reshape(-1, *f.shape[-inner:]) for f in following or ()] if has_next else []
     count = flat[0].shape[0] * steps
     rows = np.empty((count, plan.size))
     size = max(1, _BATCH // plan.grid.points)
@@ -76,11 +73,12 @@ def _batch(
     has = np.array([t + 1 < steps or has_next for _, t in places])
     for number, (l, t) in enumerate(places):
         at = 0
-        for block, ends in zip(flat, behind, strict=True):
+        for variable, block in enumerate(flat):
             upto = at + block.shape[2]
             values[number, at:upto] = block[l, t]
             if later is not None and has[number]:
-                later[number, at:upto] = block[l, t + 1] if t + 1 < steps else ends[l]
+                inside = t + 1 < steps
+                later[number, at:upto] = block[l, t + 1] if inside else behind[variable][l]
             at = upto
     return Frames(values, plan.grid, later, has)
 

@@ -9,8 +9,11 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from xphys._dims import whole
+from xphys._dims import fold_blocks, whole
 from xphys.features._blocks import frame_rows
 from xphys.features._catalog import Plan
 from xphys.features._kernels.sensitivity import COUNT, sensitivity
@@ -21,52 +24,61 @@ __all__ = ["rows_of", "sensitivity_rows"]
 Operators = Callable[..., Any] | Sequence[Callable[..., Any]]
 
 
-def rows_of(source: Source, plan: Plan) -> xr.DataArray:
+def rows_of(ds: xr.Dataset, source: Source, plan: Plan, *, together: bool = False) -> xr.DataArray:
     """A row of numbers for each frame: dims that lead, time, ``state``.
 
     Parameters
     ----------
+    ds : Dataset
+        What the source was read from: tasks take its blocks as they are.
     source : Source
         Channels; chunked ones give a lazy result.
     plan : Plan
         What to make of each frame.
+    together : bool
+        Rows of all times in one chunk.
 
     Returns
     -------
     DataArray
         float64.
     """
-    arrays = _aligned(source)
-    if arrays[0].chunks is None:
-        blocks = [a.to_numpy() for a in arrays]
-        return _labelled(frame_rows(blocks, _last(source, blocks), False, plan), source)
+    if all(array.chunks is None for array in source.arrays):
+        blocks = [a.to_numpy() for a in source.arrays]
+        return _labelled(frame_rows(blocks, None, plan), source)
+    core = ("channel", *source.grid.names)
+    fields = _aligned([_plain(ds[a.name], (*source.lead, "time", *core)) for a in source.arrays],
+                      source, core)  # fmt: skip
     inputs: list[Any] = []
-    for number, array in enumerate(arrays):
-        inputs += [array.data, _index(source, number)]
-    count = len(arrays[0].chunksizes["time"])
-    behind = count > 1 and "flow" in plan.groups
+    for field in fields:
+        inputs += [field.data, field.dims]
+    behind = "flow" in plan.groups and len(fields[0].chunksizes.get("time", ())) > 1
     if behind:
-        at = len(source.lead)
-        for number, array in enumerate(arrays):
-            inputs += [_next_first(array.data, at), _index(source, number)]
-        flags = np.arange(count) < count - 1
-        inputs += [da.from_array(flags, chunks=1), ("time",)]
-    data = da.blockwise(
-        partial(_rows_of_block, plan=plan, variables=len(arrays), behind=behind, source_axes=len(
-            source.lead)),
-        (*source.lead, "time", "state"),
+        for field in fields:
+            inputs += [_next_first(field.data, field.dims.index("time")), field.dims]
+    outer = (*source.lead, "time")
+    kernel = partial(
+        _rows_of_block, dims=tuple(f.dims for f in fields), wanted=(*outer, *core), plan=plan
+    )
+    held = {dim for field in fields for dim in field.dims}
+    new = {dim: 1 for dim in (*outer, *core) if dim not in held}
+    leaves = da.blockwise(
+        kernel,
+        (*outer, *core, "state"),
         *inputs,
-        new_axes={"state": plan.size},
+        new_axes={**new, "state": plan.size},
         align_arrays=False,
         dtype=np.float64,
-        meta=np.empty((0,) * (len(source.lead) + 2)),
-        name=None,
-    )  # fmt: skip
+        meta=np.empty((0,) * (len(outer) + len(core) + 1)),
+    )
+    place = len(source.lead)
+    inside = range(place + 1, place + 1 + len(core))
+    data = fold_blocks(leaves, _unchanged, without=inside, join=[place] if together else [])
     return _labelled(data, source)
 
 
-def _index(source: Source, number: int) -> tuple[Hashable, ...]:
-    return (*source.lead, "time", f"channel {number}", *source.grid.names)
+def _plain(field: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
+    return field.isel({d: 0 for d in field.dims if d not in dims}, drop=True)
 
 
 def _labelled(data: Any, source: Source) -> xr.DataArray:
@@ -76,32 +88,54 @@ def _labelled(data: Any, source: Source) -> xr.DataArray:
     return xr.DataArray(data, coords, dims)
 
 
-def _aligned(source: Source) -> list[xr.DataArray]:
-    """All arrays in the same chunks, with channels and space whole."""
-    if all(array.chunks is None for array in source.arrays):
-        return source.arrays
-    core = ("channel", *source.grid.names)
-    chunked = next(array for array in source.arrays if array.chunks is not None)
-    chunks = whole(chunked, core).chunksizes
-    outer = {dim: chunks[dim] for dim in (*source.lead, "time")}
-    return [array.chunk({**outer, **dict.fromkeys(core, -1)}) for array in source.arrays]
+def _aligned(
+    arrays: Sequence[xr.DataArray], source: Source, core: Sequence[Hashable]
+) -> list[xr.DataArray]:
+    """All in the same chunks, with channels and space whole."""
+    chunked = next(array for array in arrays if array.chunks is not None)
+    chunks = whole(chunked, [d for d in core if d in chunked.dims]).chunksizes
+    outer = {d: chunks[d] for d in (*source.lead, "time") if d in chunks}
+    return [array.chunk({d: outer.get(d, -1) for d in array.dims}) for array in arrays]
 
 
 def _next_first(data: da.Array, axis: int) -> da.Array:
-    """For each block along an axis the first entry of the next one; the last gets its own."""
-    cut = (slice(None),) * axis
-    first = data.map_blocks(
-        partial(_first, axis=axis),
-        chunks=(*data.chunks[:axis], (1,) * data.numblocks[axis], *data.chunks[axis + 1 :]),
-        dtype=data.dtype,
-        meta=data._meta,
-    )
-    return da.concatenate([first[(*cut, slice(1, None))], first[(*cut, slice(-1, None))]], axis)
+    """For each block along an axis the first entry of the next one; the last gets none."""
+    name = f"next-first-{tokenize(data.name, axis)}"
+    one, none = (partial(_copied, axis=axis, count=count) for count in (1, 0))
+    tasks: dict[Any, Any] = {}
+    for index in np.ndindex(*data.numblocks):
+        more = index[axis] + 1 < data.numblocks[axis]
+        source = (data.name, *index[:axis], index[axis] + more, *index[axis + 1 :])
+        tasks[name, *index] = Task((name, *index), one if more else none, TaskRef(source))
+    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), [data])
+    ends = (*(1,) * (data.numblocks[axis] - 1), 0)
+    chunks = (*data.chunks[:axis], ends, *data.chunks[axis + 1 :])
+    return da.Array(graph, name, chunks, meta=data._meta)
 
 
-def _first(block: np.ndarray, axis: int) -> np.ndarray:
-    # a copy: a view would keep the block in memory
-    return block[(slice(None),) * axis + (slice(0, 1),)].copy()
+def _copied(block: np.ndarray, *, axis: int, count: int) -> np.ndarray:
+    # a view would keep the block in memory
+    return block[(slice(None),) * axis + (slice(count),)].copy()
+
+
+def _unchanged(rows: np.ndarray) -> np.ndarray:
+    return rows
+
+
+def _ordered(block: np.ndarray, dims: Sequence[Hashable], wanted: Sequence[Hashable]) -> np.ndarray:
+    """A view with axes for all dims that are wanted."""
+    there = [dim for dim in wanted if dim in dims]
+    missing = [place for place, dim in enumerate(wanted) if dim not in dims]
+    return np.expand_dims(block.transpose([dims.index(dim) for dim in there]), missing)
+
+
+def _rows_of_block(
+    *nested: Any, dims: Sequence[Sequence[Hashable]], wanted: Sequence[Hashable], plan: Plan
+) -> np.ndarray:
+    count = len(dims)
+    every = [_ordered(block, dims[i % count], wanted) for i, block in enumerate(nested)]
+    blocks, following = every[:count], every[count:]
+    return frame_rows(blocks, following or None, plan)
 
 
 def _unwrapped(nested: Any) -> np.ndarray:
@@ -110,26 +144,8 @@ def _unwrapped(nested: Any) -> np.ndarray:
     return np.asarray(nested)
 
 
-def _last(source: Source, blocks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return [_step(block, len(source.lead), slice(-1, None)) for block in blocks]
-
-
-def _step(block: np.ndarray, axis: int, part: slice) -> np.ndarray:
-    found: np.ndarray = block[(slice(None),) * axis + (part,)]
-    return found
-
-
-def _rows_of_block(
-    *nested: Any, plan: Plan, variables: int, behind: bool, source_axes: int
-) -> np.ndarray:
-    blocks = [_unwrapped(one) for one in nested[:variables]]
-    if behind:
-        following = [_unwrapped(one) for one in nested[variables : 2 * variables]]
-        has_next = bool(_unwrapped(nested[2 * variables]).reshape(-1)[0])
-    else:
-        following = [_step(block, source_axes, slice(-1, None)) for block in blocks]
-        has_next = False
-    return frame_rows(blocks, following, has_next, plan)
+def _index(source: Source, number: int) -> tuple[Hashable, ...]:
+    return (*source.lead, "time", f"channel {number}", *source.grid.names)
 
 
 def sensitivity_rows(source: Source, operators: Operators) -> xr.DataArray:
@@ -151,7 +167,9 @@ def sensitivity_rows(source: Source, operators: Operators) -> xr.DataArray:
         [array.isel(time=[0]) for array in source.arrays], source.lead, source.grid,
         source.times[:1], None, source.has_time, [],
     )  # fmt: skip
-    arrays = _aligned(first)
+    arrays = first.arrays
+    if any(array.chunks is not None for array in arrays):
+        arrays = _aligned(arrays, source, ("channel", *source.grid.names))
     which = np.zeros(1, np.int64)
     of = [dim for dim in source.lead if dim == "operator"]
     if not callable(operators):

@@ -151,8 +151,9 @@ def _errors(
     core = [d for d in along if d not in LEADING]
     lead = [d for d in along if d in LEADING]
     fields = reduce_blocks(
-        kernels.states, kernels.merge, test, reference, over=core, size=kernels.STATE
-    ).reset_coords(drop=True)
+        kernels.states, kernels.merge, test, reference, over=core, size=kernels.STATE,
+        together=lead,
+    ).reset_coords(drop=True)  # fmt: skip
     names = ("vrmse", "rel_l2", "max_abs", "psnr", "mismatched_nonfinite")
     measures = dict(zip(names, _scores(fields, lead), strict=True))
     if "time" in reference.dims and set(along) - {"time"}:

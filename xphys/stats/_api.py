@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xphys._dims import real_variables
+from xphys._dims import fold_blocks, real_variables
 from xphys.schema import PROVENANCE, record, vectors
 from xphys.stats import _kernels as kernels
 from xphys.stats._kernels import STATE
@@ -25,6 +26,7 @@ NAMES = {
     "max": "largest value",
     "rms": "root of the mean square",
 }
+_TYPES = (np.int64, np.int64, *[np.float64] * 5)
 
 
 def statistics(
@@ -80,14 +82,14 @@ def statistics(
             units = {str(ds[name].attrs.get("units", "")) for name in components.values()}
             rows[vector] = {"vector": vector, "units": units.pop() if len(units) == 1 else ""}
             order.append(_apply(_merged, *own, dtype=STATE))
-    columns = {name: [_value(one, name, skipna) for one in order] for name in NAMES}
+    table = _table(order, skipna)
     coords: dict[str, Any] = {"variable": list(rows)}
     for key in ("vector", "component", "units"):
         coords[key] = ("variable", [str(attrs.get(key, "")) for attrs in rows.values()])
     result = xr.Dataset(
         {
-            name: ("variable", _stacked(columns[name]), {"long_name": text})
-            for name, text in NAMES.items()
+            name: ("variable", table[row].astype(_TYPES[row]), {"long_name": text})
+            for row, (name, text) in enumerate(NAMES.items())
         },
         coords,
         {key: ds.attrs[key] for key in (PROVENANCE,) if key in ds.attrs},
@@ -103,78 +105,50 @@ def _state(variable: xr.Variable) -> Any:
         return _apply(_all, held, dtype=STATE)
     import dask.array as da
 
-    return da.reduction(
-        variable.data,
-        chunk=_of_block,
-        combine=_of_states,
-        aggregate=_of_states,
-        dtype=STATE,
-        concatenate=False,
-        meta=np.empty((), STATE),
-    )
+    states = da.map_blocks(kernels.state, variable.data, dtype=STATE, meta=np.empty((), STATE))
+    every = range(variable.ndim)
+    return fold_blocks(states, _merged, every, without=every, dtype=STATE)
 
 
 def _all(values: Any) -> Any:
     return kernels.state(np.asarray(values))
 
 
-def _of_block(block: Any, axis: Any, keepdims: bool) -> Any:
-    return kernels.state(block).reshape((1,) * (block.ndim if keepdims else 0))
-
-
-def _of_states(nested: Any, axis: Any, keepdims: bool) -> Any:
-    found = list(_flat(nested))
-    return kernels.merge(found).reshape((1,) * found[0].ndim if keepdims else ())
-
-
-def _flat(nested: Any) -> Iterable[Any]:
-    if isinstance(nested, list):
-        for entry in nested:
-            yield from _flat(entry)
-    else:
-        yield nested
-
-
 def _merged(*states: Any) -> Any:
     return kernels.merge(states)
 
 
-def _value(state: Any, name: str, skipna: bool) -> Any:
-    dtype = np.int64 if name in ("count", "nan_count") else np.float64
-    return _apply(_Column(name, skipna), state, dtype=np.dtype(dtype))
+def _table(states: list[Any], skipna: bool) -> Any:
+    """Shape (len(NAMES), number of states): one task, whatever their number."""
+    numbers = partial(_numbers, skipna=skipna)
+    return _apply(numbers, *states, dtype=np.dtype(np.float64), shape=(len(NAMES), len(states)))
 
 
-class _Column:
-    """One number of a state."""
-
-    def __init__(self, name: str, skipna: bool):
-        self.name, self.skipna = name, skipna
-
-    def __call__(self, state: Any) -> Any:
-        if self.name in ("count", "nan_count"):
-            return np.asarray(state[self.name])
-        if int(state["count"]) == 0 or (int(state["nan_count"]) and not self.skipna):
-            return np.array(np.nan)
-        if self.name == "std":
-            return kernels.deviation(state)
-        if self.name == "rms":
-            return kernels.root_mean_square(state)
-        return np.asarray(state[self.name])
+def _numbers(*states: Any, skipna: bool) -> Any:
+    return np.array([_row(state, skipna) for state in states]).T
 
 
-def _apply(function: Callable[..., Any], *states: Any, dtype: np.dtype) -> Any:
+def _row(state: Any, skipna: bool) -> list[float]:
+    counts = [float(state["count"]), float(state["nan_count"])]
+    if not counts[0] or (counts[1] and not skipna):
+        return counts + [np.nan] * (len(NAMES) - len(counts))
+    measured = (
+        state["mean"], kernels.deviation(state), state["min"], state["max"],
+        kernels.root_mean_square(state),
+    )  # fmt: skip
+    return counts + [float(number) for number in measured]
+
+
+def _apply(
+    function: Callable[..., Any], *states: Any, dtype: np.dtype, shape: tuple[int, ...] = ()
+) -> Any:
     """A function of single states, lazily if any of them is lazy."""
     if not any(hasattr(one, "dask") for one in states):
         return function(*states)
     import dask.array as da
 
     arrays = [da.asarray(one) for one in states]
-    return da.map_blocks(function, *arrays, dtype=dtype, meta=np.empty((), dtype))
-
-
-def _stacked(values: list[Any]) -> Any:
-    if not any(hasattr(one, "dask") for one in values):
-        return np.stack(values)
-    import dask.array as da
-
-    return da.stack([da.asarray(one) for one in values])
+    axes = list(range(len(shape)))
+    meta = np.empty((0,) * len(shape), dtype)
+    return da.map_blocks(function, *arrays, dtype=dtype, meta=meta, new_axis=axes or None,
+                         chunks=tuple((n,) for n in shape) or None)  # fmt: skip

@@ -24,7 +24,7 @@ ACCESSORS = (DatasetAccessor, DataArrayAccessor, DataTreeAccessor)
 ABSENT = {
     (DatasetAccessor, "compare"): {"stored"},
     (DataArrayAccessor, "compare"): {"stored"},
-    (DataTreeAccessor, "compare"): {"stored"},
+    (DataTreeAccessor, "compare"): {"stored", "rate_distortion"},
     (DataArrayAccessor, "compress"): {"variables"},
     (DataArrayAccessor, "spectra"): {"variables"},
     (DataArrayAccessor, "moments"): {"variables"},

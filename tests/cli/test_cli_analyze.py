@@ -10,7 +10,7 @@ import xarray as xr
 from typer.testing import CliRunner, Result
 
 from xphys.cli import app
-from xphys.metrics import analysis_metrics, analyze, domain_gap, scores
+from xphys.metrics import analysis_metrics, analyze, compare, domain_gap, scores
 
 PNG = b"\x89PNG\r\n"
 
@@ -112,7 +112,8 @@ def test_report_of_a_comparison(stores, tmp_path):
     folder = tmp_path / "report"
     run("compare", new, old, "--report", str(folder))
     assert {p.name for p in folder.iterdir()} == {
-        "report.md", "scores.json", "fields.png", "values.png"
+        "report.md", "scores.json", "pictures.json", "fields.png", "values.png", "spectra.png",
+        "over_time.png"
     }  # fmt: skip
     (row,) = json.loads((folder / "scores.json").read_text())["variables"]
     expected = scores(flow(seed=1), flow())
@@ -123,3 +124,33 @@ def test_report_of_a_comparison(stores, tmp_path):
     page = (folder / "report.md").read_text()
     assert "| pearson r |" in page
     assert "(values.png)" in page
+    assert "(rate_distortion.png)" not in page
+    drawn = json.loads((folder / "pictures.json").read_text())
+    comparison = compare(flow(seed=1), flow(), report=True)
+    found = [np.array(c["up"]) for c in drawn["charts"][0]["curves"]]
+    np.testing.assert_allclose(found[1], comparison.spectrum.sel(origin="test")[0], rtol=1e-6)
+    np.testing.assert_allclose(found[2], comparison.error_spectrum[0], rtol=1e-6)
+    assert drawn["charts"][0]["across"] == "wavenumber (1/m)"
+    np.testing.assert_allclose(
+        drawn["fields"]["reference"], comparison.section.sel(origin="reference"), rtol=1e-6
+    )
+    assert drawn["fields"]["dims"] == ["y", "x"]
+    assert sum(np.diff(drawn["values"]["omega"]["test"]["left"]) > 0) > 10
+
+
+def test_compare_report_with_rate_and_distortion(stores, tmp_path) -> None:
+    new, old = stores
+    folder = tmp_path / "report"
+    run("compare", new, old, "--report", str(folder), "--rate-distortion")
+    assert (folder / "rate_distortion.png").read_bytes().startswith(b"\x89PNG")
+    (chart,) = [
+        c for c in json.loads((folder / "pictures.json").read_text())["charts"]
+        if c["picture"] == "rate_distortion"
+    ]  # fmt: skip
+    line, stored = chart["curves"]
+    assert line["up"] == [1e-1, 3e-2, 1e-2, 1e-3, 1e-4]
+    assert np.all(np.diff(line["across"]) >= 0)
+    assert stored["label"] == "stored"
+    (row,) = json.loads((folder / "scores.json").read_text())["variables"]
+    assert stored["across"] == [pytest.approx(row["bits_per_value"], rel=1e-6)]
+    assert "--report" in run("compare", new, old, "--rate-distortion", code=2).stderr

@@ -50,7 +50,7 @@ def test_lazy_and_labelled() -> None:
 @pytest.mark.parametrize("method", ["bitround", "auto", "lossless"])
 def test_close_to_what_compress_gives(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = _waves()
-    monkeypatch.setattr(_estimate, "_SAMPLE", 2**18)
+    monkeypatch.setattr(_estimate, "SAMPLE", 2**18)
     found = codecs.estimate_compression(ds, vrmse=1e-2, method=method, effort="fast").compute()
     coded = codecs.compress(ds, vrmse=1e-2, method=method, effort="fast")
     for name in ("u", "noise"):

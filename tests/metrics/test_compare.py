@@ -28,6 +28,7 @@ MEASURES = {
     "psnr",
     "mismatched_nonfinite",
     "invariant_drift",
+    "invariant_drift_t",
     "spectrum_error",
     "divergence",
 }
@@ -90,8 +91,9 @@ def test_numbers_equal_plain_numpy():
         if r.ndim == 3:
             per_time = np.sqrt(((t - r) ** 2).mean(axis=(1, 2))) / r.std(axis=(1, 2))
             np.testing.assert_allclose(found.vrmse_t, per_time, rtol=1e-12)
-            change = np.abs((t - r).mean(axis=(1, 2))).max() / r.std()
-            np.testing.assert_allclose(found.invariant_drift, change, rtol=1e-10)
+            change = np.abs((t - r).mean(axis=(1, 2))) / r.std()
+            np.testing.assert_allclose(found.invariant_drift, change.max(), rtol=1e-10)
+            np.testing.assert_allclose(found.invariant_drift_t, change, rtol=1e-10)
         else:
             assert found.vrmse_t.isnull().all()
 
@@ -269,8 +271,9 @@ def test_an_ensemble_is_reduced_like_time():
     new = disturbed(old)
     result = compare(new.chunk(trajectory=1), old).compute()
     t, r = new.velocity_x.values, old.velocity_x.values
-    change = np.abs((t - r).mean(axis=(2, 3))).max() / r.std()
-    np.testing.assert_allclose(result.invariant_drift, [change], rtol=1e-10)
+    change = np.abs((t - r).mean(axis=(2, 3))) / r.std()
+    np.testing.assert_allclose(result.invariant_drift, [change.max()], rtol=1e-10)
+    np.testing.assert_allclose(result.invariant_drift_t[0], change.max(axis=0), rtol=1e-10)
     per_time = np.sqrt(((t - r) ** 2).mean(axis=(0, 2, 3))) / r.std(axis=(0, 2, 3))
     np.testing.assert_allclose(result.vrmse_t[0], per_time, rtol=1e-12)
 
@@ -281,6 +284,7 @@ def test_stored_bytes_give_the_ratio():
     result = compare(old, old, stored={"velocity_x": 384, "depth": size, "other": 1}).compute()
     np.testing.assert_array_equal(result.bytes, [384, np.nan, 96, np.nan])
     np.testing.assert_array_equal(result.ratio, [10, np.nan, 8, np.nan])
+    np.testing.assert_array_equal(result.bits_per_value, [6.4, np.nan, 8, np.nan])
 
 
 def test_data_arrays_and_order_of_dims():
@@ -327,10 +331,10 @@ def test_view_is_a_table_with_a_wellformed_picture():
     assert "m/s" in html
     picture = html[html.index("<svg") : html.index("</svg>") + 6]
     root = ElementTree.fromstring(picture)
-    assert len(root.findall("polyline")) == 3
+    assert len(root.findall("polyline")) == 2 * 3  # each has a sample in the legend
     for line in root.findall("polyline"):
         points = np.array([p.split(",") for p in line.get("points").split()], dtype=float)
-        assert ((points >= 0) & (points <= (420, 200))).all()
+        assert ((points >= 0) & (points <= (420, 300))).all()
     assert "<svg" not in compare(old, old)._repr_html_().split("<details>")[0]
     assert "Comparison" in result[["psnr"]]._repr_html_()
 

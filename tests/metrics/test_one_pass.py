@@ -81,6 +81,7 @@ ALONE = {
 }
 PAIRS = {
     "compare": metrics.compare,
+    "compare for a report": lambda a, b: metrics.compare(a, b, report=True),
     "scores": metrics.scores,
     "distances": metrics.distances,
     "analyze": lambda a, b: metrics.analyze(a, b, range=(-4, 4)),

@@ -42,7 +42,7 @@ def test_four_labelled_panels_for_any_number_of_dims(dims, chunked, tmp_path):
     new = old * 1.01
     figure = compare_figure(new.chunk() if chunked else new, old.chunk() if chunked else old)
     panels = drawn(figure)
-    assert list(panels) == ["original", "decoded", "error × 100", "power spectrum"]
+    assert list(panels) == ["original", "decoded", "difference", "power spectrum"]
     for title, panel in panels.items():
         assert panel.get_xlabel() == ("wavenumber (1/m)" if title == "power spectrum" else "x (m)")
     vertical = panels["original"].get_ylabel()
@@ -91,6 +91,9 @@ def test_the_title_takes_numbers_from_the_comparison():
 def test_open_axes_get_a_windowed_spectrum_and_stretched_ones_none(tmp_path):
     old = sample(periodic=False)
     assert len(drawn(compare_figure(old, old))["power spectrum"].lines) == 2
+    lines = drawn(compare_figure(old * 1.01, old))["power spectrum"].lines
+    assert [line.get_label() for line in lines] == ["original", "decoded", "error"]
+    np.testing.assert_allclose(lines[2].get_ydata(), 1e-4 * lines[0].get_ydata(), rtol=1e-9)
     stretched = old.assign_coords(x=old.x**2, y=old.y**2)
     figure = compare_figure(stretched, stretched)
     assert "no spectrum" in drawn(figure)["power spectrum"].texts[0].get_text()

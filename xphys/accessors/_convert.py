@@ -7,13 +7,14 @@ from typing import TypeVar
 
 import xarray as xr
 
-from xphys import io
+from xphys import codecs, io
 from xphys.errors import SchemaError
 from xphys.schema import PROVENANCE
 
 __all__ = [
     "as_array",
     "as_dataset",
+    "curve_of",
     "datasets",
     "map_nodes",
     "map_pairs",
@@ -52,6 +53,16 @@ def stored_of(ds: xr.Dataset, *names: str) -> dict[str, int | xr.DataArray] | No
     """Stored bytes of variables, under other ``names`` if given; None where not known."""
     sizes = {str(name): size for name, size in io.stored_bytes(ds).items()}
     return dict(zip(names or sizes, sizes.values(), strict=True)) if sizes else None
+
+
+def curve_of(
+    wanted: bool | xr.Dataset | None, test: xr.Dataset, reference: xr.Dataset
+) -> xr.Dataset | None:
+    """The curve given, or one of the variables that both have; None where not wanted."""
+    if not isinstance(wanted, bool):
+        return wanted
+    names = [n for n, v in reference.data_vars.items() if n in test and v.dtype.kind in "fiu"]
+    return codecs.rate_distortion(reference, variables=names) if wanted else None
 
 
 def datasets(tree: xr.DataTree) -> dict[str, xr.Dataset]:

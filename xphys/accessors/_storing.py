@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 from xphys import codecs, io, metrics, schema
 from xphys.accessors import _view
-from xphys.accessors._convert import stored_of
+from xphys.accessors._convert import curve_of, stored_of
 from xphys.accessors._documented import documented
 from xphys.accessors._types import (
     Bound,
@@ -131,10 +131,46 @@ class StoringAccessor:
             options=options,
         )
 
+    @documented("xphys.codecs:rate_distortion")
+    def rate_distortion(
+        self,
+        *,
+        targets: Sequence[float] = (1e-1, 3e-2, 1e-2, 1e-3, 1e-4),
+        variables: Dims | None = None,
+        method: str = "auto",
+        effort: str = "normal",
+        options: codecs.AutoOptions | None = None,
+        sample: int = 2**21,
+    ) -> xr.Dataset:
+        """Bits per value at several error bounds, from a sample."""
+        return codecs.rate_distortion(
+            self._obj,
+            targets=targets,
+            variables=variables,
+            method=method,
+            effort=effort,
+            options=options,
+            sample=sample,
+        )
+
     @documented("xphys.metrics:compare")
-    def compare(self, reference: xr.Dataset, *, dims: Dims | None = None) -> xr.Dataset:
+    def compare(
+        self,
+        reference: xr.Dataset,
+        *,
+        dims: Dims | None = None,
+        report: bool | Hashable = False,
+        rate_distortion: bool | xr.Dataset | None = None,
+    ) -> xr.Dataset:
         """Measure the errors of these data against a reference."""
-        return metrics.compare(self._obj, reference, dims=dims, stored=stored_of(self._obj))
+        return metrics.compare(
+            self._obj,
+            reference,
+            dims=dims,
+            stored=stored_of(self._obj),
+            report=report,
+            rate_distortion=curve_of(rate_distortion, self._obj, reference),
+        )
 
     @documented("xphys.io:to_zarr")
     def to_zarr(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xphys import codecs, io, metrics, schema, spectra, stats
 from xphys.accessors import _view
-from xphys.accessors._convert import as_array, as_dataset, stored_of
+from xphys.accessors._convert import as_array, as_dataset, curve_of, stored_of
 from xphys.accessors._documented import documented
 from xphys.accessors._types import (
     Bins,
@@ -95,13 +95,24 @@ class DataArrayAccessor:
         return as_array(ds, self._obj)
 
     @documented("xphys.metrics:compare")
-    def compare(self, reference: xr.DataArray, *, dims: Dims | None = None) -> xr.Dataset:
+    def compare(
+        self,
+        reference: xr.DataArray,
+        *,
+        dims: Dims | None = None,
+        report: bool | Hashable = False,
+        rate_distortion: bool | xr.Dataset | None = None,
+    ) -> xr.Dataset:
         """Measure the errors of these data against a reference."""
+        name = str(reference.name or "data")
+        test, truth = (a.to_dataset(name=name) for a in (self._obj, reference))
         return metrics.compare(
             self._obj,
             reference,
             dims=dims,
-            stored=stored_of(as_dataset(self._obj), str(reference.name or "data")),
+            stored=stored_of(as_dataset(self._obj), name),
+            report=report,
+            rate_distortion=curve_of(rate_distortion, test, truth),
         )
 
     @documented("xphys.io:to_zarr")

@@ -92,12 +92,20 @@ class DataTreeAccessor:
         )
 
     @documented("xphys.metrics:compare")
-    def compare(self, reference: xr.DataTree, *, dims: Dims | None = None) -> xr.DataTree:
+    def compare(
+        self,
+        reference: xr.DataTree,
+        *,
+        dims: Dims | None = None,
+        report: bool | Hashable = False,
+    ) -> xr.DataTree:
         """Measure the errors of every node against that of a reference."""
         return map_pairs(
             self._obj,
             reference,
-            lambda test, other: metrics.compare(test, other, dims=dims, stored=stored_of(test)),
+            lambda test, other: metrics.compare(
+                test, other, dims=dims, stored=stored_of(test), report=report
+            ),
         )
 
     @documented("xphys.io:tree_to_zarr")

@@ -24,10 +24,18 @@ COLUMNS = {
 }
 
 
-def measure(test: xr.Dataset, reference: xr.Dataset) -> metrics.Comparison:
+def measure(
+    test: xr.Dataset,
+    reference: xr.Dataset,
+    *,
+    report: bool | str = False,
+    rate_distortion: xr.Dataset | None = None,
+) -> metrics.Comparison:
     """Compare over all dims and compute; with stored sizes where ``test`` lies in a store."""
     stored = {str(name): size for name, size in io.stored_bytes(test, {}).items()}
-    return metrics.compare(test, reference, stored=stored or None).compute()
+    return metrics.compare(
+        test, reference, stored=stored or None, report=report, rate_distortion=rate_distortion
+    ).compute()
 
 
 def total_stored(ds: xr.Dataset) -> int:

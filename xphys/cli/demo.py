@@ -24,7 +24,7 @@ from xphys.errors import XphysError
 __all__ = ["demo"]
 
 BOUNDS = (1e-2, 1e-1)
-DRAWN = 1e-2  # times 100 its error fills the range of the colours
+DRAWN = 1e-2
 
 
 def demo(

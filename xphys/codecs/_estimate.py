@@ -11,6 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.highlevelgraph import HighLevelGraph
 
 from xphys.codecs._api import Bound, compress
 from xphys.codecs._options import AutoOptions
@@ -18,9 +19,10 @@ from xphys.coding import table
 from xphys.coding.header import parse
 from xphys.io import find_payload
 
-__all__ = ["estimate_compression"]
+__all__ = ["SAMPLE", "estimate_compression"]
 
-_SAMPLE = 4 * 2**20  # bytes of the largest variable
+#: Bytes of the largest variable.
+SAMPLE = 4 * 2**20
 _NAME = np.dtype("<U16")
 
 
@@ -58,8 +60,8 @@ def estimate_compression(
     Dataset
         Of dim ``variable`` (the variables that would be compressed): ``ratio`` (original bytes
         over coded ones), ``seconds`` (for the whole variable, on one thread of the machine that
-        computes this) and ``method`` (which codes most blocks). Nothing is computed until it is
-        asked for.
+        computes this; variables that are coded together share their time) and ``method`` (which
+        codes most blocks). Nothing is computed until it is asked for.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def _sample(ds: xr.Dataset) -> xr.Dataset:
         return ds
     steps = ds.sizes["time"]
     step = max((v.nbytes // steps for v in ds.values() if "time" in v.dims), default=0)
-    count = min(max(_SAMPLE // max(step, 1), 1), steps)
+    count = min(max(SAMPLE // max(step, 1), 1), steps)
     start = (steps - count) // 2
     return ds.isel(time=slice(start, start + count))
 
@@ -131,17 +133,29 @@ def _measure(
     """Ratio and seconds, and method, of each variable."""
     coded = compress(sample, chunks={d: -1 for d in map(str, sample.dims)}, **arguments)
     numbers, methods = np.full((2, len(names)), np.nan), np.full(len(names), "", _NAME)
-    for i, (name, share) in enumerate(zip(names, shares, strict=True)):
-        layer = find_payload(coded[name].data)
-        if layer is None:
-            continue
-        index = (0,) * coded[name].ndim
-        graph = coded[name].data.__dask_graph__()
+    layers = {n: layer for n in names if (layer := find_payload(coded[n].data)) is not None}
+    for group in _groups({n: coded[n].data.__dask_graph__() for n in layers}):
+        graph = HighLevelGraph.merge(*(coded[n].data.__dask_graph__() for n in group))
+        keys = [(layers[n].payload, *(0,) * coded[n].ndim) for n in group]
         start = time.perf_counter()
-        data = dask.get(graph, (layer.payload, *index))
-        numbers[1, i] = (time.perf_counter() - start) * share
-        numbers[0, i] = sample[name].nbytes / len(data)
-        codes = Counter(block.method for block in parse(data).blocks)
-        code = codes.most_common(1)[0][0] if codes else 0
-        methods[i] = table.by_code(code).name if code else "lossless"
+        payloads = dask.get(graph, keys)
+        took = (time.perf_counter() - start) / len(group)
+        for name, data in zip(group, payloads, strict=True):
+            i = names.index(name)
+            numbers[:, i] = sample[name].nbytes / len(data), took * shares[i]
+            codes = Counter(block.method for block in parse(data).blocks)
+            code = codes.most_common(1)[0][0] if codes else 0
+            methods[i] = table.by_code(code).name if code else "lossless"
     return numbers, methods
+
+
+def _groups(graphs: Mapping[Hashable, HighLevelGraph]) -> list[list[Hashable]]:
+    """Names whose graphs share layers: one task codes them all, and is to be run once."""
+    found: list[tuple[set[str], list[Hashable]]] = []
+    for name, graph in graphs.items():
+        own = set(graph.layers)
+        near = [group for group in found if group[0] & own]
+        found = [group for group in found if not group[0] & own]
+        members = [n for _, names in near for n in names]
+        found.append((own.union(*(layers for layers, _ in near)), [*members, name]))
+    return [names for _, names in found]

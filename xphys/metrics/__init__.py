@@ -7,6 +7,9 @@ from xphys._lazy import attach
 if TYPE_CHECKING:
     from xphys.metrics._analysis import analyze as analyze
     from xphys.metrics._api import compare as compare
+    from xphys.metrics._charts import Chart as Chart
+    from xphys.metrics._charts import Curve as Curve
+    from xphys.metrics._charts import charts as charts
     from xphys.metrics._distances import distances as distances
     from xphys.metrics._ensembles import ensemble_scores as ensemble_scores
     from xphys.metrics._gap import domain_gap as domain_gap
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
 __all__ = [
     "SCORES",
     "VERDICTS",
+    "Chart",
     "Comparison",
+    "Curve",
     "analysis_metrics",
     "analyze",
+    "charts",
     "compare",
     "distances",
     "domain_gap",
@@ -42,9 +48,12 @@ __getattr__, __dir__ = attach(
     {
         "SCORES": "._scores",
         "VERDICTS": "._sustained",
+        "Chart": "._charts",
         "Comparison": "._view",
+        "Curve": "._charts",
         "analysis_metrics": "._reports",
         "analyze": "._analysis",
+        "charts": "._charts",
         "compare": "._api",
         "distances": "._distances",
         "domain_gap": "._gap",

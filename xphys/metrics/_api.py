@@ -14,6 +14,8 @@ from xphys.errors import SchemaError
 from xphys.fields import derive
 from xphys.metrics import _kernels as kernels
 from xphys.metrics._pairs import LEADING, Fields, Pairs, datasets, paired
+from xphys.metrics._shown import ATTRS as SHOWN
+from xphys.metrics._shown import estimated, over_origins, shown
 from xphys.metrics._view import Comparison, summary
 from xphys.schema import PROVENANCE, SPATIAL_DIMS, axis, record, vectors
 from xphys.spectra import spectra
@@ -28,10 +30,13 @@ _ATTRS = {
     "psnr": {"long_name": "peak signal-to-noise ratio", "units": "dB"},
     "mismatched_nonfinite": {"long_name": "points that are not finite and differ", "units": "1"},
     "invariant_drift": {"long_name": "largest change of a mean over deviation", "units": "1"},
+    "invariant_drift_t": {"long_name": "change of each mean over deviation", "units": "1"},
     "spectrum_error": {"long_name": "relative error of the power spectrum", "units": "1"},
     "divergence": {"long_name": "rms divergence times mean spacing over rms", "units": "1"},
     "bytes": {"long_name": "stored size", "units": "byte"},
     "ratio": {"long_name": "size of the reference in memory over stored size", "units": "1"},
+    "bits_per_value": {"long_name": "stored size over the number of values", "units": "bit"},
+    **SHOWN,
 }
 
 
@@ -41,6 +46,8 @@ def compare(
     *,
     dims: str | Iterable[Hashable] | None = None,
     stored: Mapping[str, int | xr.DataArray] | None = None,
+    report: bool | Hashable = False,
+    rate_distortion: xr.Dataset | None = None,
 ) -> Comparison:
     r"""Measure how far data are from a reference.
 
@@ -52,7 +59,8 @@ def compare(
     - ``rel_l2`` = :math:`\sqrt{\langle d^2\rangle / \langle x^2\rangle}`, ``max_abs`` = max |d|
     - ``psnr`` = :math:`20 \log_{10}((\max x - \min x)/\sqrt{\langle d^2\rangle})` in dB
     - ``invariant_drift`` = the largest :math:`|\langle d\rangle|` of a field (mean over all but
-      ensemble dims and time) over the standard deviation of the whole variable
+      ensemble dims and time) over the standard deviation of the whole variable;
+      ``invariant_drift_t(time)`` is that of each time
     - ``spectrum_error(wavenumber)`` = :math:`|E_{\hat x}/E_x - 1|` of the power spectra over
       the periodic axes, averaged over the rest; NaN in shells with less than 1e-14 of the
       variance, and for variables without periodic axes
@@ -66,6 +74,18 @@ def compare(
     An exact copy has error 0 and psnr infinity, also of a constant; a constant that is not
     reproduced has vrmse infinity.
 
+    With ``report`` the result also holds what the pictures of a report show, and its notebook
+    view draws them:
+
+    - ``spectrum(origin, variable, wavenumber)`` of both, and ``error_spectrum`` of d: densities
+      over the periodic axes (else, with a Hann window, the uniform ones), mean over the rest
+    - ``section(origin, section_y, section_x)``: one variable at the last time, in the middle of z,
+      over space and time in 1-D, of the first member; at most 512 points along an axis
+    - ``integral(origin, invariant)`` of `xphys.fields.invariants` over time, means of members,
+      and ``integral_drift(invariant)``, the largest change of a member over the largest value of
+      the reference at any time, or, where that is more, what the Cauchy-Schwarz inequality allows
+      (a momentum of about 0 against :math:`\sqrt{2 M E}`)
+
     Parameters
     ----------
     test, reference : Dataset or DataArray
@@ -74,21 +94,30 @@ def compare(
         Dims to take the measures over, all by default; the others stay. Variables with none of
         them are left out.
     stored : mapping of str to int or 0-d DataArray, optional
-        Stored bytes per variable; adds ``bytes`` and ``ratio``.
+        Stored bytes per variable; adds ``bytes``, ``ratio`` and ``bits_per_value``.
+    report : bool or str
+        Add what a report shows; a name chooses the variable of the section, by default the first
+        that has one. Only over all dims.
+    rate_distortion : Dataset, optional
+        Result of `xphys.codecs.rate_distortion` for the reference; adds ``estimated_bits``
+        and ``estimated_ratio`` on ``target``. ``test.phys.compare`` takes True as well: what
+        ``reference.phys.rate_distortion()`` gives.
 
     Returns
     -------
     Comparison
         A Dataset on dim ``variable``, lazy where the inputs are: the errors take one pass, with
-        about 6 times the float64 size of a chunk per task; spectra and divergence are separate.
+        about 6 times the float64 size of a chunk per task; spectra, divergence and integrals are
+        separate.
 
     Raises
     ------
     UnknownNameError
-        If no real variable is in both.
+        If no real variable is in both, or ``report`` names none with a spatial dim.
     SchemaError
-        If a variable differs in dims, sizes or positions between the two, a dim is unknown, or
-        the two are not of one kind.
+        If a variable differs in dims, sizes or positions between the two, a dim is unknown,
+        the two are not of one kind, ``report`` is asked for some dims only, or
+        ``rate_distortion`` is another Dataset.
 
     Examples
     --------
@@ -98,6 +127,8 @@ def compare(
     """
     new, old = datasets(test, reference)
     over = None if dims is None else resolve_dims(old, dims)
+    if report is not False and over is not None and set(over) != set(old.dims):
+        raise SchemaError(f"a report is over all dims, got dims={list(map(str, over))}: leave them")
     pairs = paired(new, old, over)
     columns: dict[str, dict[Hashable, xr.DataArray]] = {}
     for name, (t, r) in pairs.items():
@@ -115,8 +146,16 @@ def compare(
             name: _divide(xr.DataArray(float(pairs[name][1].nbytes)), size)
             for name, size in columns["bytes"].items()
         }
+        columns["bits_per_value"] = {
+            name: _divide(8 * size, xr.DataArray(float(pairs[name][1].size)))
+            for name, size in columns["bytes"].items()
+        }
     result = {measure: stack(parts, list(pairs)) for measure, parts in columns.items()}
     result |= _divergence(pairs, over)
+    if report is not False:
+        result |= shown(pairs, None if report is True else report)
+    if rate_distortion is not None:
+        result |= estimated(rate_distortion, list(pairs))
     return _finish(result, pairs, old, new, dims)
 
 
@@ -158,15 +197,24 @@ def _errors(
     measures = dict(zip(names, _scores(fields, lead), strict=True))
     if "time" in reference.dims and set(along) - {"time"}:
         measures["vrmse_t"] = _scores(fields, [d for d in lead if d != "time"])[0]
-    measures["invariant_drift"] = lift(
-        kernels.drift,
+    each = lift(
+        kernels.drifts,
         _together(fields, lead),
         core_dims=[*map(str, lead), "state"],
-        output_core_dims=[[]],
+        output_core_dims=[lead],
         output_dtypes=[np.float64],
         kwargs={"axes": len(lead)},
     )
+    measures["invariant_drift"] = _largest(each, lead)
+    if "time" in along:
+        measures["invariant_drift_t"] = _largest(each, [d for d in lead if d != "time"])
     return measures
+
+
+def _largest(values: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
+    if not all(values.sizes[d] for d in over):
+        return values.sum(over)  # nothing has changed by 0
+    return values.max(over, skipna=False)
 
 
 def _together(state: xr.DataArray, over: Sequence[Hashable]) -> xr.DataArray:
@@ -230,8 +278,7 @@ def _divergence(pairs: Pairs, over: tuple[Hashable, ...] | None) -> dict[str, xr
             continue
     if not found:
         return {}
-    origin = xr.DataArray(list(origins), dims="origin", name="origin")
-    parts = {vector: _concat(values, origin) for vector, values in found.items()}
+    parts = {vector: over_origins(values) for vector, values in found.items()}
     return {"divergence": stack(parts, list(parts), "vector")}
 
 
@@ -250,7 +297,3 @@ def _mean_divergence(
 
 def _mean_square(field: xr.DataArray, along: Sequence[Hashable]) -> xr.DataArray:
     return (field.astype(np.float64) ** 2).mean(along, skipna=False)
-
-
-def _concat(values: Sequence[xr.DataArray], dim: xr.DataArray) -> xr.DataArray:
-    return xr.concat(values, dim, coords="minimal", compat="override", join="outer")

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EMPTY_SHELL", "STATE", "divide", "drift", "merge", "scores", "spectrum_error", "states"]
+__all__ = [
+    "EMPTY_SHELL",
+    "STATE",
+    "divide",
+    "drifts",
+    "merge",
+    "scores",
+    "spectrum_error",
+    "states",
+]
 
 STATE = 9
 _COUNT, _MISMATCH, _MEAN, _SCATTER, _ERROR, _SQUARES, _LARGEST, _LOW, _HIGH = range(STATE)
@@ -117,13 +126,13 @@ def scores(state: Floats, *, axes: int) -> tuple[Floats, ...]:
     )
 
 
-def drift(state: Floats, *, axes: int) -> Floats:
-    """Largest change of a mean over ``axes`` axes of states, over the deviation of them all."""
+def drifts(state: Floats, *, axes: int) -> Floats:
+    """Change of the mean of each state, over the deviation of them all; the shape of the states."""
     total = merge(state, axes=axes)
     change = np.abs(state[..., _ERROR]) / np.maximum(state[..., _COUNT], 1.0)
-    largest = change.max(axis=tuple(range(state.ndim - 1 - axes, state.ndim - 1)), initial=0.0)
-    share = divide(largest, _deviation(total))
-    return np.where(total[..., _MISMATCH] > 0, np.inf, share)
+    wide = (..., *[np.newaxis] * axes)
+    share = divide(change, _deviation(total)[wide])
+    return np.where(state[..., _MISMATCH] > 0, np.inf, share)
 
 
 def spectrum_error(test: Floats, reference: Floats) -> Floats:

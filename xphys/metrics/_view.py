@@ -9,19 +9,25 @@ import numpy as np
 import xarray as xr
 
 from xphys.errors import SchemaError
+from xphys.metrics._charts import charts
+from xphys.metrics._svg import chart_svg, section_svg
 
 __all__ = ["Comparison", "summary"]
 
-_COLUMNS = ("ratio", "vrmse", "max_abs", "psnr", "invariant_drift", "mismatched_nonfinite")
+_COLUMNS = (
+    "ratio",
+    "bits_per_value",
+    "vrmse",
+    "max_abs",
+    "psnr",
+    "invariant_drift",
+    "mismatched_nonfinite",
+)
 _HEADERS = {"max_abs": "max |error|", "psnr": "psnr (dB)", "invariant_drift": "invariant drift"}
-# Colours that stay apart for colour-blind readers, on light and dark pages alike.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 200, 52, 34, 10, 8
-_DECADES = 12
 
 
 class Comparison(xr.Dataset):
-    """What `compare` returns: a Dataset, shown as a table with the spectrum errors drawn."""
+    """What `compare` returns: a Dataset, shown as a table with pictures of what it holds."""
 
     __slots__ = ()
 
@@ -34,7 +40,7 @@ class Comparison(xr.Dataset):
             return f"<p><b>Comparison</b> of {names} (lazy: <code>.compute()</code>)</p>{table}"
         return (
             f'<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:center">'
-            f"{_table(summary(self))}{_picture(self)}</div>"
+            f"{_table(summary(self))}{_pictures(self)}</div>"
             f"<details><summary>all values</summary>{table}</details>"
         )
 
@@ -50,8 +56,8 @@ def summary(comparison: xr.Dataset) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Keys ``variable``, ``units`` and those that exist of ratio, bytes, vrmse, rel_l2, max_abs,
-        psnr, mismatched_nonfinite, invariant_drift.
+        Keys ``variable``, ``units`` and those that exist of ratio, bits_per_value, bytes,
+        vrmse, rel_l2, max_abs, psnr, mismatched_nonfinite, invariant_drift.
 
     Raises
     ------
@@ -107,72 +113,6 @@ def _number(value: float, units: str) -> str:
     return "" if np.isnan(value) else f"{value:.3g}{suffix}"
 
 
-def _picture(comparison: xr.Dataset) -> str:
-    """Spectrum error by wavenumber, one curve per variable, both axes logarithmic."""
-    if "spectrum_error" not in comparison.data_vars:
-        return ""
-    wavenumber = comparison["wavenumber"].values
-    curves = {}
-    for i, name in enumerate(comparison["variable"].values[: len(_COLOURS)]):
-        error = comparison["spectrum_error"].values[i]
-        drawn = np.isfinite(error) & (error > 0)
-        if drawn.any():
-            curves[str(name)] = (np.log10(wavenumber[drawn]), np.log10(error[drawn]))
-    if not curves:
-        return ""
-    xs, ys = (np.concatenate([c[i] for c in curves.values()]) for i in (0, 1))
-    # Shells that are lost altogether (errors of many decades) must not press the rest flat.
-    top = min(float(np.ceil(ys.max() + 1e-9)), 1.0)
-    bottom = max(min(float(np.floor(ys.min())), top - 1), top - _DECADES)
-    left, right = float(xs.min()), max(float(xs.max()), float(xs.min()) + 1e-3)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - left) / (right - left)
-        up = (min(max(y, bottom), top) - bottom) / (top - bottom)
-        return (
-            _LEFT + across * (_WIDTH - _LEFT - _RIGHT),
-            _HEIGHT - _BOTTOM - up * (_HEIGHT - _BOTTOM - _TOP),
-        )
-
-    parts = [*_grid(left, right, bottom, top, place), *_curves(curves, place)]
-    units = comparison["wavenumber"].attrs.get("units", "1")
-    label = "wavenumber" if units == "1" else f"wavenumber ({escape(str(units))})"
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
-        'role="img" aria-label="spectrum error by wavenumber" font-family="sans-serif" '
-        f'font-size="10" fill="currentColor">{"".join(parts)}'
-        f'<text x="{(_WIDTH + _LEFT) / 2:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">'
-        f"{label}</text>"
-        f'<text transform="translate(10,{(_HEIGHT - _BOTTOM) / 2:.0f}) rotate(-90)" '
-        'text-anchor="middle">spectrum error</text></svg>'
-    )
-
-
-def _grid(left: float, right: float, bottom: float, top: float, place: Any) -> list[str]:
-    parts = []
-    step = max(1, int(np.ceil((top - bottom) / 5)))
-    for decade in np.arange(bottom, top + 0.5, step):
-        (x0, y), (x1, _) = place(left, decade), place(right, decade)
-        parts.append(
-            f'<line x1="{x0:.1f}" x2="{x1:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#888" '
-            f'stroke-opacity="0.35"/><text x="{x0 - 5:.1f}" y="{y + 3:.1f}" '
-            f'text-anchor="end">1e{int(decade)}</text>'
-        )
-    ticks = [n * 10.0**p for p in range(-12, 13) for n in (1, 2, 5)]
-    for tick in [t for t in ticks if left <= np.log10(t) <= right]:
-        x, y = place(float(np.log10(tick)), bottom)
-        parts.append(f'<text x="{x:.1f}" y="{y + 13:.1f}" text-anchor="middle">{tick:g}</text>')
-    return parts
-
-
-def _curves(curves: dict[str, tuple[np.ndarray, np.ndarray]], place: Any) -> list[str]:
-    parts = []
-    for i, (name, (x, y)) in enumerate(curves.items()):
-        path = " ".join("{:.1f},{:.1f}".format(*place(a, b)) for a, b in zip(x, y, strict=True))
-        row = _HEIGHT - _BOTTOM - 6 - 12 * (len(curves) - 1 - i)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{_COLOURS[i]}" stroke-width="1.6"/>'
-            f'<text x="{_WIDTH - _RIGHT - 4}" y="{row}" text-anchor="end" fill="{_COLOURS[i]}">'
-            f"{escape(name)}</text>"
-        )
-    return parts
+def _pictures(comparison: xr.Dataset) -> str:
+    section = section_svg(comparison["section"]) if "section" in comparison else ""
+    return section + "".join(map(chart_svg, charts(comparison)))

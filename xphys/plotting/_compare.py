@@ -6,21 +6,21 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xphys.errors import SchemaError, UnknownNameError
-from xphys.metrics import compare
+from xphys.metrics import charts, compare
+from xphys.plotting._charts import TEXT_COLOUR, draw_chart
 from xphys.plotting._labels import with_units
-from xphys.schema import axis, spatial_dims
-from xphys.spectra import spectra
+from xphys.schema import spatial_dims
 
 __all__ = ["compare_figure"]
 
-_REFERENCE_COLOUR, _TEST_COLOUR, _ERROR_COLOUR = "#222222", "#d55e00", "#0072b2"
+_SHOWN = 0.998  # of the errors
+_TEST_COLOUR, _ERROR_COLOUR = "#d55e00", "#0072b2"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,19 @@ class _Parts:
 
     test: xr.DataArray
     reference: xr.DataArray
-    spectra: tuple[xr.DataArray, xr.DataArray] | None
-    scores: xr.Dataset
+    report: xr.Dataset  # of the one variable
+    error_scale: float | None
+
+    def error(self) -> tuple[xr.DataArray, str, float]:
+        """Values of the third panel, their name, and the end of their scale."""
+        error = self.test - self.reference
+        if self.error_scale is not None:
+            low, high, _ = _limits(self)
+            return error * self.error_scale, f"error × {self.error_scale:g}", (high - low) / 2
+        finite = np.abs(error.values[np.isfinite(error.values)])
+        # A few largest errors must not make all the others pale: arrows on the scale tell of them.
+        end = float(np.quantile(finite, _SHOWN)) if finite.size else 0.0
+        return error, "difference", end or float(finite.max(initial=0.0)) or 1.0
 
 
 def compare_figure(
@@ -39,15 +50,15 @@ def compare_figure(
     *,
     variable: Hashable | None = None,
     time: Any = None,
-    error_scale: float = 100,
+    error_scale: float | None = None,
     comparison: xr.Dataset | None = None,
 ) -> Figure:
     """Draw one variable of a Dataset beside its reference.
 
-    Four panels: the original, the decoded field, the error times ``error_scale`` on a scale as
-    wide as the original's, and the power spectra of both over all times. Data in three
-    dimensions are cut at the middle z; data in one dimension are drawn over space and time, or
-    as lines where ``time`` is given or there is no time; of an ensemble, the first member.
+    Four panels: the original, the decoded field, their difference on a scale symmetric around 0,
+    and the power spectra of both and of the error over all times. Data in three dimensions are
+    cut at the middle z; data in one dimension are drawn over space and time, or as lines where
+    ``time`` is given or there is no time; of an ensemble, the first member.
 
     Parameters
     ----------
@@ -57,10 +68,11 @@ def compare_figure(
         By default the first real variable that both have.
     time : number or datetime, optional
         Nearest stored time is drawn; by default the last.
-    error_scale : float
-        Factor on the error.
+    error_scale : float, optional
+        Draw the error times this on a scale as wide as the original's instead.
     comparison : Dataset, optional
-        Result of `xphys.metrics.compare` for the title; by default the vrmse is computed.
+        Result of `xphys.metrics.compare` for the title; by default the vrmse is computed. One with
+        ``report=`` of this variable is drawn from, if no time is given.
 
     Returns
     -------
@@ -82,14 +94,14 @@ def compare_figure(
     4
     """
     new, old = _pair(test, reference, variable)
-    parts = _computed(new, old, time, comparison)
+    parts = _parts(new, old, time, comparison, error_scale)
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 2)
     if parts.reference.ndim == 2:
-        _draw_images(figure, panels, parts, error_scale)
+        _draw_images(figure, panels, parts)
     else:
-        _draw_lines(panels, parts, error_scale)
-    _draw_spectra(panels[1, 1], parts, str(old.name))
+        _draw_lines(panels, parts)
+    _draw_spectra(panels[1, 1], parts)
     figure.suptitle(_title(parts, old))
     return figure
 
@@ -117,50 +129,72 @@ def _pair(
     return test[variable], reference[variable]
 
 
-def _computed(
-    test: xr.DataArray, reference: xr.DataArray, time: Any, comparison: xr.Dataset | None
+def _parts(
+    test: xr.DataArray,
+    reference: xr.DataArray,
+    time: Any,
+    comparison: xr.Dataset | None,
+    error_scale: float | None,
 ) -> _Parts:
     name = str(reference.name)
     if not spatial_dims(reference):
         raise SchemaError(f"variable {name!r} has dims {reference.dims}: expected z, y or x")
-    # Checks that the grids agree; in chunks, because only what is asked for is then computed.
-    own = compare(*(f if f.chunks else f.chunk() for f in (test, reference)))[["vrmse"]]
-    scores = own if comparison is None else comparison.sel(variable=name)
-    wanted = [n for n in ("vrmse", "ratio") if n in scores.data_vars]
-    pictures = [_slice(field, time) for field in (test, reference)]
-    lines = [_spectrum(field) for field in (test, reference)]
-    drawn = [line for line in lines if line is not None]
-    (new, old), drawn, scores = dask.compute(pictures, drawn, scores[wanted].squeeze(drop=True))
-    old = old.astype(np.float64)
-    new = old.copy(data=new.transpose(*old.dims).astype(np.float64).data)
-    return _Parts(new, old, tuple(drawn) if len(drawn) == 2 else None, scores)
+    report = _known(comparison, name) if time is None else None
+    if report is None:
+        report = _reported(test, reference, time)
+        if comparison is not None:
+            scores = [n for n in ("vrmse", "ratio") if n in comparison]
+            report = report.assign(comparison[scores].sel(variable=[name]).compute())
+    section = report["section"]
+    section = section.drop_vars([c for c in section.coords if not _belongs(str(c))])
+    section = section.rename(
+        {c: str(c).removeprefix("section_") for c in (*section.dims, *section.coords)
+         if str(c).startswith("section_")}
+    )  # fmt: skip
+    attrs = {k: v for k, v in reference.attrs.items() if k in ("units", "long_name")}
+    new, old = (
+        section.sel(origin=o, drop=True).rename(name).assign_attrs(attrs)
+        for o in ("test", "reference")
+    )
+    return _Parts(new, old, report, error_scale)
 
 
-def _slice(field: xr.DataArray, time: Any) -> xr.DataArray:
-    """The one or two dims that are drawn, the horizontal one last."""
-    space = spatial_dims(field)
-    over_time = len(space) == 1 and time is None and field.sizes.get("time", 1) > 1
-    if "time" in field.dims and not over_time:
-        if time is None or "time" not in field.coords:
-            field = field.isel(time=-1)
-        else:
-            field = field.sel(time=time, method="nearest")
-    if len(space) == 3:
-        field = field.isel({space[0]: field.sizes[space[0]] // 2})
-        space = space[1:]
-    shown = ("time", *space) if over_time else space
-    return field.isel({d: 0 for d in field.dims if d not in shown}).transpose(*shown)
+def _belongs(coord: str) -> bool:
+    """Positions and time of a section, not the coordinates of all the comparison."""
+    about = ("section_variable", "section_units")
+    return coord == "origin" or (coord.startswith("section_") and coord not in about)
 
 
-def _spectrum(field: xr.DataArray) -> xr.DataArray | None:
-    """Spectrum over the periodic axes (else, windowed, the uniform ones), mean over the rest."""
-    axes = [axis(field, d) for d in spatial_dims(field) if d in field.coords and field.sizes[d] > 1]
-    periodic = [a.name for a in axes if a.periodic]
-    uniform = [a.name for a in axes if a.spacing == "uniform"]
-    if not uniform:
+def _known(comparison: xr.Dataset | None, name: str) -> xr.Dataset | None:
+    """What a comparison made for a report of this variable has of it."""
+    if comparison is None or "section" not in comparison:
         return None
-    result = spectra(field, dims=periodic or uniform, window=None if periodic else "hann")
-    return result.mean([d for d in result.dims if d != "wavenumber"], keep_attrs=True)
+    if str(comparison["section_variable"].values) != name:
+        return None
+    return comparison.sel(variable=[name]).compute()
+
+
+def _reported(test: xr.DataArray, reference: xr.DataArray, time: Any) -> xr.Dataset:
+    # In chunks, because only what is asked for is then computed.
+    lazy = [f if f.chunks else f.chunk() for f in (test, reference)]
+    report = compare(*lazy, report=True)
+    wanted = ("vrmse", "spectrum", "error_spectrum", "section")
+    report = report[[n for n in wanted if n in report]]
+    if time is not None and "time" in reference.dims:
+        # Both may have other times by rounding: the reference says which one is nearest.
+        at = _nearest(reference, time)
+        report = report.drop_vars(["section", "section_time"], errors="ignore").drop_dims(
+            [d for d in report.dims if str(d).startswith("section_")], errors="ignore"
+        )
+        one = compare(*(f.isel(time=at) for f in lazy), report=True)
+        report = report.assign(section=one["section"])
+    return report.compute()
+
+
+def _nearest(field: xr.DataArray, time: Any) -> int:
+    if "time" not in field.coords:
+        return -1
+    return int(field.indexes["time"].get_indexer([time], method="nearest")[0])
 
 
 def _limits(parts: _Parts) -> tuple[float, float, str]:
@@ -173,18 +207,17 @@ def _limits(parts: _Parts) -> tuple[float, float, str]:
     return (low, high, "viridis") if high > low else (low - 0.5, high + 0.5, "viridis")
 
 
-def _draw_images(figure: Figure, panels: np.ndarray, parts: _Parts, error_scale: float) -> None:
+def _draw_images(figure: Figure, panels: np.ndarray, parts: _Parts) -> None:
     low, high, colours = _limits(parts)
-    error = (parts.test - parts.reference) * error_scale
-    half = (high - low) / 2
+    error, title, end = parts.error()
     shown = (
         (panels[0, 0], parts.reference, "original", low, high, colours),
         (panels[0, 1], parts.test, "decoded", low, high, colours),
-        (panels[1, 0], error, f"error × {error_scale:g}", -half, half, "RdBu_r"),
+        (panels[1, 0], error, title, -end, end, "RdBu_r"),
     )
-    for panel, field, title, bottom, top, cmap in shown:
+    for panel, field, name, bottom, top, cmap in shown:
         image = _image(panel, field, vmin=bottom, vmax=top, cmap=cmap)
-        panel.set_title(title)
+        panel.set_title(name, fontsize="medium")
         bar = figure.colorbar(image, ax=panel, extend=_extend(field, bottom, top))
         bar.set_label(_label(parts.reference))
 
@@ -209,17 +242,17 @@ def _extend(field: xr.DataArray, low: float, high: float) -> str:
     )
 
 
-def _draw_lines(panels: np.ndarray, parts: _Parts, error_scale: float) -> None:
-    error = (parts.test - parts.reference) * error_scale
+def _draw_lines(panels: np.ndarray, parts: _Parts) -> None:
+    error, name, _ = parts.error()
     shown = (
-        (panels[0, 0], parts.reference, "original", _REFERENCE_COLOUR),
+        (panels[0, 0], parts.reference, "original", TEXT_COLOUR),
         (panels[0, 1], parts.test, "decoded", _TEST_COLOUR),
-        (panels[1, 0], error, f"error × {error_scale:g}", _ERROR_COLOUR),
+        (panels[1, 0], error, name, _ERROR_COLOUR),
     )
     (dim,) = (str(d) for d in parts.reference.dims)
     for panel, field, title, colour in shown:
         panel.plot(_positions(field, dim), field.values, color=colour, linewidth=1.2)
-        panel.set_title(title)
+        panel.set_title(title, fontsize="medium")
         panel.set_xlabel(_axis_label(parts.reference, dim))
         panel.set_ylabel(_label(parts.reference))
         panel.grid(alpha=0.25)
@@ -227,49 +260,37 @@ def _draw_lines(panels: np.ndarray, parts: _Parts, error_scale: float) -> None:
     panels[0, 0].autoscale()
 
 
-def _draw_spectra(panel: Axes, parts: _Parts, name: str) -> None:
-    panel.set_title("power spectrum")
-    if parts.spectra is None:
+def _draw_spectra(panel: Axes, parts: _Parts) -> None:
+    drawn = [c for c in charts(parts.report) if c.group == "spectra"] if _has(parts) else []
+    if drawn:
+        draw_chart(panel, drawn[0])
+    else:
         panel.text(0.5, 0.5, "no uniform axis, no spectrum", ha="center", transform=panel.transAxes)
         panel.set_axis_off()
-        return
-    new, old = parts.spectra
-    styles: tuple[tuple[xr.DataArray, str, dict[str, Any]], ...] = (
-        (old, "original", {"color": _REFERENCE_COLOUR, "linewidth": 2.4, "alpha": 0.7}),
-        (new, "decoded", {"color": _TEST_COLOUR, "linewidth": 1.2}),
-    )
-    positive = [float(line.where(line > 0).max()) for line, _, _ in styles]
-    top = max([p for p in positive if np.isfinite(p)], default=0.0)
-    for line, label, style in styles:
-        panel.plot(line["wavenumber"], line.where(line > 0), label=label, **style)
-    if top > 0:  # a logarithmic axis cannot be empty
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        # round-off far below the original would squeeze everything else
-        floor = float(old.where(old > 0).min())
-        panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-14 * top, 0.1 * floor))
-    nyquist = old["wavenumber"].values[old["complete"].values]
-    if 0 < nyquist.size < old.sizes["wavenumber"]:
-        panel.axvspan(nyquist[-1], old["wavenumber"].values[-1], color="0.5", alpha=0.12, lw=0)
-    panel.set_xlabel(with_units("wavenumber", old["wavenumber"].attrs.get("units")))
-    panel.set_ylabel(with_units(f"E({name})", old.attrs.get("units")))
-    panel.grid(alpha=0.25, which="both")
-    panel.legend(frameon=False)
+    panel.set_title("power spectrum", fontsize="medium")
+
+
+def _has(parts: _Parts) -> bool:
+    return "spectrum" in parts.report and "vrmse" in parts.report
 
 
 def _title(parts: _Parts, field: xr.DataArray) -> str:
     words = [str(field.attrs.get("long_name") or field.name)]
-    if "time" in parts.reference.coords and "time" not in parts.reference.dims:
-        moment = parts.reference["time"].values
-        units = parts.reference["time"].attrs.get("units", "1")
-        number = f"{moment:g}" if moment.dtype.kind in "fiu" else str(moment)[:19]
-        words.append(f"time {number}" + ("" if units == "1" else f" {units}"))
+    for place in ("time", "z"):
+        if place in parts.reference.coords and place not in parts.reference.dims:
+            words.append(_place(parts.reference[place]))
     for name, pattern in (("vrmse", "vrmse {:.2e}"), ("ratio", "ratio {:.1f}")):
-        if name in parts.scores and parts.scores[name].ndim == 0:
-            value = float(parts.scores[name])
+        if name in parts.report:
+            value = float(parts.report[name].values.item())
             if not np.isnan(value):
                 words.append(pattern.format(value))
     return "   ·   ".join(words)
+
+
+def _place(coord: xr.DataArray) -> str:
+    value, units = coord.values, coord.attrs.get("units", "1")
+    number = f"{value:.6g}" if value.dtype.kind in "fiu" else str(value)[:19]
+    return f"{coord.name} {number}" + ("" if units == "1" else f" {units}")
 
 
 def _positions(field: xr.DataArray, dim: str) -> np.ndarray:

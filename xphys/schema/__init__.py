@@ -10,6 +10,7 @@ from xphys.schema._axes import (
     axis,
     spatial_dims,
 )
+from xphys.schema._labels import with_units
 from xphys.schema._normalize import normalize
 from xphys.schema._provenance import PROVENANCE, provenance, record
 from xphys.schema._validate import VERIFIED, Finding, validate
@@ -32,4 +33,5 @@ __all__ = [
     "spatial_dims",
     "validate",
     "vectors",
+    "with_units",
 ]

@@ -97,6 +97,26 @@ def _sperr_frames() -> Peer:
     return _by_frame("SPERR 2-D", encode, imagecodecs.sperr_decode)
 
 
+def _sperr_points() -> Peer:
+    import imagecodecs
+
+    def encode(x: np.ndarray, tolerance: float) -> bytes:
+        return bytes(imagecodecs.sperr_encode(x, tolerance, "pwe", chunks=x.shape, numthreads=1))
+
+    return Peer("SPERR", encode, lambda data, _: imagecodecs.sperr_decode(data, numthreads=1))
+
+
+def _sperr_points_frames() -> Peer:
+    import imagecodecs
+
+    def encode(x: np.ndarray, tolerance: float) -> bytes:
+        if float(np.ptp(x)) == 0:
+            return struct.pack("<f", float(x.flat[0]))
+        return bytes(imagecodecs.sperr_encode(x, tolerance, "pwe"))
+
+    return _by_frame("SPERR 2-D", encode, imagecodecs.sperr_decode)
+
+
 def _jpeg2000() -> Peer:
     import imagecodecs
 
@@ -221,6 +241,13 @@ OTHER_PEERS: dict[str, Callable[[], Peer]] = {"Tucker": _tucker}
 VIDEO_PEERS: dict[str, Callable[[], Peer]] = {"x265": _x265}
 #: Codecs of single frames, which win where neighbouring frames have little in common.
 FRAME_PEERS: dict[str, Callable[[], Peer]] = {"SPERR 2-D": _sperr_frames, "JPEG 2000": _jpeg2000}
+
+#: With a tolerance for every point.
+POINT_PEERS: dict[str, Callable[[], Peer]] = {
+    "SZ3": _sz3,
+    "SPERR": _sperr_points,
+    "SPERR 2-D": _sperr_points_frames,
+}
 
 
 def flatten(x: np.ndarray) -> np.ndarray:

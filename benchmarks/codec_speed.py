@@ -39,7 +39,7 @@ import numpy as np
 import xarray as xr
 
 from benchmarks._fields import fields
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from benchmarks._peers import PEERS, Peer, flatten, vrmse
 from xphys.codecs._api import _request
 from xphys.coding import Bounds, Request, decode_chunk, encode_chunk, table, transform
@@ -286,9 +286,7 @@ def markdown(result: dict[str, Any]) -> str:
     out = [
         "# Speed of the lossy codec",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        + ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
-        + f"; {machine['date']}; load {result['load']:.1f} while measured.",
+        f"{machine_line(machine)} Load {result['load']:.1f} while measured.",
         "",
         f"Method `transform`, one thread, VRMSE {', '.join(f'{t:g}' for t in TARGETS)}; processor "
         f"time, medians over {result['turns']} turns in which every codec comes once. given, "

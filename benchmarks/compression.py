@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from benchmarks._fields import fields
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from benchmarks._peers import FRAME_PEERS, OTHER_PEERS, PEERS, VIDEO_PEERS, Peer, best_ratio, vrmse
 from xphys.codecs import AutoOptions, compress
 from xphys.io import to_zarr
@@ -54,8 +54,7 @@ def own_ratios(ds: xr.Dataset, target: float, effort: str) -> dict[str, dict[str
             error = vrmse(ds[name].values, read[name].values)
             if not error <= target:
                 raise SystemExit(f"{name}: VRMSE {error} is above {target}")
-            size = _bytes(store / name / "c")
-            records = _bytes(store / "_xphys" / "manifest" / name / "c")
+            size, records = stored_bytes(store, name)
             found[name] = {
                 "xphys": ds[name].nbytes / (size + records),
                 "bytes": size,
@@ -65,8 +64,11 @@ def own_ratios(ds: xr.Dataset, target: float, effort: str) -> dict[str, dict[str
     return found
 
 
-def _bytes(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+def stored_bytes(store: Path, name: str) -> tuple[int, int]:
+    """Of the chunks of a variable, and of their records in the manifest."""
+    folders = store / name / "c", store / "_xphys" / "manifest" / name / "c"
+    size, records = (sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) for f in folders)
+    return size, records
 
 
 def peers_of(video: bool) -> dict[str, Peer]:
@@ -147,12 +149,10 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def markdown(rows: list[dict[str, Any]], machine: dict[str, Any], effort: str) -> str:
     """The tables as text."""
     names = list(dict.fromkeys(name for r in rows for name in r["peers"]))
-    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
     lines = [
         "# Compression ratio at equal VRMSE",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{versions}; {machine['date']}; effort `{effort}`. Every variable by itself; bytes of the "
+        f"{machine_line(machine)} Effort `{effort}`. Every variable by itself; bytes of the "
         "coded chunks and of their records in the manifest. Peers code the whole variable "
         f"(leading axes joined to three). Gain: over the best of {', '.join(names)}. "
         f"{', '.join(ASIDE)} is not in the means.",

@@ -20,7 +20,7 @@ import xarray as xr
 
 import xphys
 from benchmarks._fields import data_folder
-from benchmarks._machine import describe
+from benchmarks._machine import describe, machine_line
 from benchmarks._peers import FRAME_PEERS, PEERS, best_ratio, vrmse
 from xphys.codecs import AutoOptions, compress
 from xphys.coding.predict import bases_of
@@ -106,10 +106,10 @@ def markdown(rows: list[dict[str, Any]], machine: dict[str, Any], effort: str) -
     lines = [
         "# Whole Datasets at equal VRMSE per field",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        + ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
-        + f"; {machine['date']}; effort `{effort}`. float32 bytes over coded bytes of all variables"
-        " of a Dataset; peers: for each field the best of " + ", ".join(PEERS | FRAME_PEERS) + ".",
+        f"{machine_line(machine)} Effort `{effort}`. float32 bytes over coded bytes of all "
+        "variables of a Dataset; peers: for each field the best of "
+        + ", ".join(PEERS | FRAME_PEERS)
+        + ".",
         "",
         "|data|VRMSE|best peer per field|xphys, apart|xphys, together|together over peers|"
         "together over apart|write MB/s|read MB/s|metadata kB|",

@@ -15,7 +15,7 @@ NAMES = sorted(p.stem for p in FRAMES.glob("*.v2"))
 
 
 def test_there_are_frames_of_every_kind() -> None:
-    assert len(NAMES) == 14
+    assert len(NAMES) == 16
 
 
 @pytest.mark.parametrize("name", NAMES)

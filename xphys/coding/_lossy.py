@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xphys._streams import deflate, split_planes, varint
-from xphys.coding import _values, choice, exact, preserve
-from xphys.coding._errors import measure_floats, measure_integers
-from xphys.coding.bounds import RELATIVE_MARGIN, ULP_MARGIN, Allowance, Limits
+from xphys.coding import _outliers, _share, _values, choice, exact, preserve
+from xphys.coding._near import bring_near
+from xphys.coding._task import SLACK, Task, measure, ulps
+from xphys.coding.bounds import RELATIVE_MARGIN, Allowance, Bounds, Limits
 from xphys.coding.header import digest
 from xphys.coding.method import Coded, Method
 from xphys.coding.reference import reference
@@ -25,15 +26,19 @@ _ATTEMPTS = 6
 _CORRECTIONS = 4
 # Above this magnitude neighbouring integers are one float64.
 _LARGEST_INTEGER = 2**53
-# Another processor may round an inverse transform differently: by this much where magnitudes
-# are at most about one.
-_SLACK = {np.dtype(np.float32): 2.0**-21, np.dtype(np.float64): 2.0**-48}
 # Of the streams of methods that are proved, this share of 256 is decoded to compare.
 _DECODED = 4
 _PROBES, _PROBE = 8, 2**13
 # A guess: root mean square error above which methods work in float32, mean magnitude of an error
 # over its root mean square (with some room), and the least that is left of the error allowed.
 _MEAN_SHARE, _LEAST_SHARE = 0.82, 0.3
+# How often a chunk with bounds on single points is coded at most; points whose errors are looked
+# at to say with which error next; magnitudes below this quantile count as small where bounds are
+# relative to them.
+_CODINGS = {"fast": 1, "normal": 3, "max": 5}
+_LOOKED_AT = 2**16
+_SMALL = 0.3
+_LEAST_BOUND, _LARGEST_BOUND, _FAR = 2.0**-60, 4.0, 1e6
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,6 @@ class Lossy:
     squared: float
     peak: float
     corrected: bool = False
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What stays the same over the attempts at one chunk."""
-
-    x: np.ndarray
-    held: np.ndarray | None
-    axis: int
-    exponent: int
-    method: Method
-    allowance: Allowance
-    exponents: np.ndarray  # of the weights, shape of the groups
-    weighted: tuple[int, ...]
-    expected: np.ndarray | None  # prediction in units of 2**exponent
-    preserve: preserve.Preserve | None
-    fields: tuple[int, ...]  # axes of what has invariants of its own
 
 
 def encode(
@@ -109,20 +97,94 @@ def encode(
     counts = _counts(task)
     best = _attempt(task, scaled, counts, request)
     for method in others:
-        size = math.inf if best is None else sum(len(data) for _, data in best.parts)
+        size = math.inf if best is None else _size(best)
         limits = _limits(task, counts)
         if choice.promises(method, scaled, axis, limits, request, size):
             other = _attempt(replace(task, method=method), scaled, counts, request)
-            if other is not None and sum(len(data) for _, data in other.parts) < size:
+            if other is not None and _size(other) < size:
                 best = other
     return best
 
 
-def _attempt(task: _Task, scaled: np.ndarray, counts: np.ndarray, request: Request) -> Lossy | None:
-    """One method, with smaller limits until what a reader gets keeps the bounds."""
+def _size(coded: Lossy) -> int:
+    return sum(len(data) for _, data in coded.parts)
+
+
+def _attempt(task: Task, scaled: np.ndarray, counts: np.ndarray, request: Request) -> Lossy | None:
+    """One method at the limits that suit it."""
     aim = _limits(task, counts)
-    if task.method.proved:
-        aim = replace(aim, squared=_foreseen(aim.squared, task.x, scaled))
+    if not task.method.proved:
+        found = _within(task, scaled, counts, request, aim)
+        return None if found is None else found[0]
+    aim = replace(aim, squared=_foreseen(aim.squared, task.x, scaled))
+    if aim.pointwise:
+        return _balance(task, scaled, counts, request, aim)
+    found = _within(task, scaled, counts, request, aim)
+    return None if found is None else found[0]
+
+
+def _balance(
+    task: Task, scaled: np.ndarray, counts: np.ndarray, request: Request, aim: Limits
+) -> Lossy | None:
+    """Bounds on single points: the error that makes the stream and the points beyond short."""
+    bounds = _point_bounds(task, aim)
+    stride = max(scaled.size // _LOOKED_AT, 1)
+    counted = bounds if bounds.ndim == 0 else bounds[::stride]
+    counted = counted[counted > 0]  # zeros that have to stay zero say nothing about the others
+    typical = max(float(np.quantile(counted, _SMALL)) if counted.size else 0.0, _LEAST_BOUND)
+    largest = math.sqrt(aim.squared / scaled.size) / typical
+    rough = _share.roughness(scaled, typical)
+    share, best, before = _share.first_share(rough), None, None
+    for _ in range(_CODINGS[request.effort]):
+        share = min(share, largest)
+        squared = scaled.size * (typical * share) ** 2
+        found = _within(task, scaled, counts, request, Limits(squared, math.inf, math.inf))
+        if found is None:
+            break
+        size = _size(found[0])
+        if best is None or size < _size(best):
+            best = found[0]
+        if all(method == LOSSLESS for method, _ in found[0].parts):
+            break
+        bits, coarse = 8 / scaled.size, sum(map(len, found[1].streams))
+        errors = _errors_over(bounds, scaled, found[1], task.axis, stride)
+        spent = _share.Spent(share, bits * coarse, bits * (size - coarse), errors, rough)
+        following = _share.next_share(spent, before)
+        if following is None or min(following, largest) == share:
+            break
+        share, before = following, spent
+    return best
+
+
+def _point_bounds(task: Task, aim: Limits) -> np.ndarray:
+    """Bounds of points as the method sees them, one for all where they do not differ; NaN: none."""
+    if not math.isfinite(aim.relative):
+        return np.asarray(min(aim.absolute, _LARGEST_BOUND))
+    with np.errstate(all="ignore"):
+        size = np.abs(np.ldexp(task.x.astype(np.float64), -task.exponent))
+        size = size / _values.weights(task.exponents)
+        if task.held is not None:
+            size[task.held] = np.nan
+    return np.asarray(np.minimum(min(aim.absolute, _LARGEST_BOUND), aim.relative * size)).reshape(
+        -1
+    )
+
+
+def _errors_over(
+    bounds: np.ndarray, scaled: np.ndarray, coded: Coded, axis: int, stride: int
+) -> np.ndarray:
+    """Errors of every so manieth point over its bound."""
+    made = np.concatenate(coded.values, axis=axis).reshape(-1)[::stride]
+    with np.errstate(all="ignore"):
+        away = np.abs(scaled.reshape(-1)[::stride] - made.astype(np.float64))
+        over = away / (bounds if bounds.ndim == 0 else bounds[::stride])
+    return np.asarray(np.minimum(np.nan_to_num(over, nan=0.0), _FAR))
+
+
+def _within(
+    task: Task, scaled: np.ndarray, counts: np.ndarray, request: Request, aim: Limits
+) -> tuple[Lossy, Coded] | None:
+    """One method, with smaller limits until what a reader gets keeps the bounds."""
     for _ in range(_ATTEMPTS):
         coded = task.method.encode(scaled, task.axis, aim, request)
         _prove(task.method, coded, task.x.shape, task.axis)
@@ -131,7 +193,7 @@ def _attempt(task: _Task, scaled: np.ndarray, counts: np.ndarray, request: Reque
             share = squares / (task.allowance.mean_square * counts)
         worst = float(np.nan_to_num(share, nan=0.0).max())
         if worst <= (1 - RELATIVE_MARGIN) ** 2:
-            return result
+            return result, coded
         shrink = 0.99 / worst if math.isfinite(worst) else 0.1
         aim = replace(aim, squared=aim.squared * max(shrink, 1e-3))
     return None
@@ -147,9 +209,9 @@ def _foreseen(squared: float, x: np.ndarray, scaled: np.ndarray) -> float:
         return squared
     rms = math.sqrt(squared / x.size)
     single = scaled.dtype == np.float32 and rms >= _values.FINEST_IN_SINGLE
-    slack = _SLACK[np.dtype(np.float32 if single else np.float64)]
+    slack = SLACK[np.dtype(np.float32 if single else np.float64)]
     unit = float(np.finfo(x.dtype).eps * np.abs(scaled).mean(dtype=np.float64))
-    margin = _ulps(x.dtype, slack) * unit + slack
+    margin = ulps(x.dtype, slack) * unit + slack
     share = margin / rms if rms > 0 else 0.0
     left = math.sqrt(max(1 - (1 - _MEAN_SHARE**2) * share**2, 0.0)) - _MEAN_SHARE * share
     return squared * max(left, _LEAST_SHARE) ** 2
@@ -162,7 +224,7 @@ def _prepare(
     state: np.ndarray | None,
     prediction: np.ndarray | None,
     method: Method,
-) -> _Task | None:
+) -> Task | None:
     assert request.bounds is not None
     held: np.ndarray | None = exact.fill_values(x) if x.dtype.kind == "f" else None
     if held is not None and not held.any():
@@ -180,6 +242,8 @@ def _prepare(
     exponent = math.frexp(peak)[1]
     allowance = request.bounds.allowance(state, exponent)
     nothing = (allowance.mean_square == 0) | (allowance.absolute == 0)
+    if x.dtype.kind in "iu":
+        allowance = replace(allowance, absolute=_between_integers(request.bounds, allowance))
     if allowance.relative == 0 or nothing.all():
         return None
     if nothing.any():  # groups without any spread: stored exactly
@@ -189,7 +253,7 @@ def _prepare(
             return None
     weighted = tuple(i for i, n in enumerate(state.shape) if n > 1)
     exponents = _weights(allowance, nothing) if weighted else np.zeros(state.shape, np.int64)
-    return _Task(
+    return Task(
         x=x,
         held=held,
         axis=axis,
@@ -201,7 +265,16 @@ def _prepare(
         expected=None if prediction is None else np.ldexp(prediction, -exponent),
         preserve=request.preserve,
         fields=request.fields,
+        effort=request.effort,
     )
+
+
+def _between_integers(bounds: Bounds, allowance: Allowance) -> np.ndarray:
+    """Bounds of single points halfway between the largest integer error allowed and the next."""
+    # a bound that was multiplied by a range may be rounded up to an integer
+    exact = bounds.max_rel is None
+    largest = np.floor(allowance.absolute * (1.0 if exact else 1 - RELATIVE_MARGIN))
+    return np.where(allowance.absolute > 0, largest + 0.5, 0.0)
 
 
 def _weights(allowance: Allowance, nothing: np.ndarray) -> np.ndarray:
@@ -219,14 +292,14 @@ def _weights(allowance: Allowance, nothing: np.ndarray) -> np.ndarray:
     )
 
 
-def _counts(task: _Task) -> np.ndarray:
+def _counts(task: Task) -> np.ndarray:
     """Points of each group that are free."""
     axes = tuple(i for i, n in enumerate(task.exponents.shape) if n == 1)
     free = np.ones((), bool) if task.held is None else ~task.held
     return np.asarray(np.broadcast_to(free, task.x.shape).sum(axis=axes, keepdims=True))
 
 
-def _limits(task: _Task, counts: np.ndarray) -> Limits:
+def _limits(task: Task, counts: np.ndarray) -> Limits:
     """What the method has to aim at, in the units that it sees."""
     size = _values.weights(task.exponents)
     used = counts > 0
@@ -256,7 +329,7 @@ def _spans(steps: int, extent: int) -> Iterator[slice]:
         yield slice(start, min(start + extent, steps))
 
 
-def _settle_all(task: _Task, coded: Coded) -> tuple[Lossy, np.ndarray]:
+def _settle_all(task: Task, coded: Coded) -> tuple[Lossy, np.ndarray]:
     """All blocks with their patches, and the squared errors of each group."""
     squares = np.zeros(task.exponents.shape)
     parts, peak = [], 0.0
@@ -278,7 +351,7 @@ def _settle_all(task: _Task, coded: Coded) -> tuple[Lossy, np.ndarray]:
 
 
 def _settle(
-    task: _Task,
+    task: Task,
     cut: tuple[slice, ...],
     groups: tuple[slice, ...],
     stream: bytes,
@@ -288,25 +361,26 @@ def _settle(
     x = np.ascontiguousarray(task.x[cut])
     exponents = task.exponents[groups]
     lossless = np.zeros(exponents.shape)
-    if values.shape != x.shape or values.dtype not in _SLACK:
+    if values.shape != x.shape or values.dtype not in SLACK:
         return (LOSSLESS, exact.write_lossless(x)), lossless, 0.0
-    slack = _SLACK[values.dtype]
+    slack = SLACK[values.dtype]
     head = varint(len(stream)) + stream
     if task.weighted:
         head += _values.write_weights(exponents)
         values = values * _values.weights(exponents)
     if task.expected is not None:
         values = values + task.expected[cut]
-    y = _values.finish(values, task.exponent, x.dtype)
     bad = np.zeros(x.shape, bool) if task.held is None else task.held[cut].copy()
+    values, moved = bring_near(task, groups, x, values, slack, bad)
+    y = _values.finish(values, task.exponent, x.dtype)
     if task.preserve is not None:
         found = _correct(task, groups, x, y, values, slack, bad)
         if found is None:
             return (LOSSLESS, exact.write_lossless(x)), lossless, 0.0
         correction, y = found
         head += varint(len(correction)) + correction
-    sums, peak, count = _measure(task, groups, x, y, values, slack, bad)
-    data = head + (exact.write_points(x, bad) if count else b"")
+    sums, peak, count = measure(task, groups, x, y, values, slack, bad)
+    data = head + _outliers.join(moved, exact.write_points(x, bad) if count else b"")
     if _lossless_may_win(x, len(data)):
         whole = exact.write_lossless(x)
         if len(whole) <= len(data):
@@ -315,7 +389,7 @@ def _settle(
 
 
 def _correct(
-    task: _Task,
+    task: Task,
     groups: tuple[slice, ...],
     x: np.ndarray,
     y: np.ndarray,
@@ -329,55 +403,16 @@ def _correct(
     """
     assert task.preserve is not None
     for _ in range(_CORRECTIONS):
-        _measure(task, groups, x, y, values, slack, bad)
+        measure(task, groups, x, y, values, slack, bad)
         data, corrected, failed = preserve.correct(
             x, np.where(bad, x, y), bad, task.exponent, task.fields, task.preserve
         )
         again = bad | failed
-        _measure(task, groups, x, corrected, values, slack, again)
+        measure(task, groups, x, corrected, values, slack, again)
         if (again == bad).all():
             return data, corrected
         bad |= again
     return None
-
-
-def _ulps(dtype: np.dtype, slack: float) -> float:
-    """Units in the last place by which another machine may decode other values."""
-    # float64 that is rounded to a shorter type: it can only fall on the neighbour
-    double = slack <= _SLACK[np.dtype(np.float64)]
-    return 1.0 if double and dtype.itemsize < 8 else ULP_MARGIN
-
-
-def _measure(
-    task: _Task,
-    groups: tuple[slice, ...],
-    x: np.ndarray,
-    y: np.ndarray,
-    values: np.ndarray,
-    slack: float,
-    bad: np.ndarray,
-) -> tuple[np.ndarray, float, int]:
-    """Squared errors of each group, largest error and number of bad points; marks them."""
-    exponents, absolute = task.exponents[groups], task.allowance.absolute[groups]
-    size = np.ldexp(_values.weights(exponents) * slack, task.exponent)
-    ulps = _ulps(x.dtype, slack if task.preserve is None else math.inf)
-    sums, peak, count = np.zeros(exponents.shape), 0.0, 0
-    for index in np.ndindex(exponents.shape):
-        where = tuple(
-            slice(i, i + 1) if n > 1 else slice(None)
-            for i, n in zip(index, exponents.shape, strict=True)
-        )
-        chosen = np.ascontiguousarray(bad[where])
-        limits = (task.exponent, float(absolute[index]), task.allowance.relative)
-        if x.dtype.kind == "f":
-            a, b = np.ascontiguousarray(x[where]), y[where]
-            found = measure_floats(a, b, *limits, float(size[index]), ulps, chosen)
-        else:
-            found = measure_integers(x[where], values[where], *limits, float(size[index]), chosen)
-        bad[where] = chosen
-        sums[index] = found[0]
-        peak, count = max(peak, found[1]), count + found[2]
-    return sums, peak, count
 
 
 def _lossless_may_win(x: np.ndarray, size: int) -> bool:

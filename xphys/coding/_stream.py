@@ -109,8 +109,11 @@ class Block:
             out.append(varint(len(self.modes)) + varint(len(stored)) + stored)
         return b"".join([*out, entropy.encode(q, self.planes.layout, coder=coder)])
 
-    def values(self, q: np.ndarray | None) -> np.ndarray:
-        """Values that integers in planes stand for; None for zeros."""
+    def values(self, q: np.ndarray | None, reuse: bool = False) -> np.ndarray:
+        """Values that integers in planes stand for; None for zeros.
+
+        With `reuse` the integers may be overwritten.
+        """
         m, e = self.mean
         mean = math.ldexp(float(m), e)
         if q is None:
@@ -118,7 +121,7 @@ class Block:
         step = plain_step(self.step)
         plan, planes, shape = Plan(self.kinds), self.planes, self.coefficients
         used = planes.corner(q, shape, plan.room(planes.used(q, shape), shape))
-        c = planes.from_planes(restore(used, step, self.shifts, self.dtype))
+        c = planes.from_planes(restore(used, step, self.shifts, self.dtype, reuse))
         rows = None if self.modes is None else orthonormal(self.modes).astype(self.dtype)
         values = plan.inverse(c, self.shape, rows)
         values += values.dtype.type(mean)
@@ -187,4 +190,4 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
         if isinstance(error, CorruptDataError):
             raise
         raise CorruptDataError(f"the layout of a block cannot be: {error}") from error
-    return block.values(q)
+    return block.values(q, reuse=True)

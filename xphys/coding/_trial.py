@@ -16,7 +16,7 @@ from xphys.coding.quantise import centroids, error, find_step, quantise, squares
 __all__ = ["Trial", "mixing_pays", "write"]
 
 # Magnitudes are rounded down unless they pass this share of a step: zeros are cheap.
-_DEAD_ZONE, _NEAREST = 0.38, 0.5
+_DEAD_ZONE = 0.38
 _REFINED_FROM = 0.42  # rounding before rate-distortion decisions
 _LAGRANGIAN = 0.1
 # Modes: rounding and leaving out take these shares of the error allowed.
@@ -30,7 +30,7 @@ TINY = 2**12
 _THIN = 300
 # The shorter ones likewise, unless the data are small too.
 _SHORT_AND_THIN, _FEW = 600, 2**18
-_MIXING_GAIN, _MIXING_GAIN_OF_LONG = 0.9, 0.8
+_MIXING_GAIN, _MIXING_GAIN_OF_LONG = 0.9, 0.65
 _SAMPLE, _SAMPLED = 2**17, 2**13  # coefficients, and how many of them are not zero
 
 
@@ -129,7 +129,7 @@ class Trial:
         """False if fitted modes leave hardly any room."""
         return self.room > _LEAST_ROOM * self.target
 
-    def find(self, offset: float = _DEAD_ZONE, exact: bool = True) -> float:
+    def find(self, exact: bool = True) -> float:
         """Step at which plain quantising makes the error allowed, or about so."""
         sizes = [squares_and_peak(p.c) for p in self.parts]
         total, largest = sum(s for s, _ in sizes), max(peak for _, peak in sizes)
@@ -141,30 +141,30 @@ class Trial:
             few = np.concatenate([p.c.reshape(-1)[::stride] for p in self.parts])
             room = self.room * few.size / self.size
             if squares(few) > room:
-                step = find_step(lambda at: error(few, at, offset), room, step, 0.01)
+                step = find_step(lambda at: error(few, at, _DEAD_ZONE), room, step, 0.01)
             if not exact:
-                step *= (self.room / max(self._plain(step, offset), 1e-300)) ** 0.7
+                step *= (self.room / max(self._plain(step), 1e-300)) ** 0.7
         if exact or stride == 1:
-            step = find_step(lambda at: self._plain(at, offset), self.room, step)
+            step = find_step(self._plain, self.room, step)
         return max(step, largest / 2**29, 1e-300)
 
-    def _plain(self, step: float, offset: float) -> float:
-        return sum(error(p.c, step, offset) for p in self.parts)
+    def _plain(self, step: float) -> float:
+        return sum(error(p.c, step, _DEAD_ZONE) for p in self.parts)
 
-    def bits(self, step: float, offset: float = _DEAD_ZONE) -> float:
+    def bits(self, step: float) -> float:
         """Estimated size of all blocks."""
         total = 0.0
         for part in self.parts:
-            q = quantise(part.c, step, offset)
+            q = quantise(part.c, step, _DEAD_ZONE)
             total += entropy.estimate(q, part.block.planes.layout) + 80
             if part.block.modes is not None:
                 total += _mode_bits(part.block.modes)
         return total
 
-    def integers(self, step: float, refined: bool, offset: float) -> list[np.ndarray]:
+    def integers(self, step: float, refined: bool) -> list[np.ndarray]:
         """Quantised coefficients of each block."""
         if not refined:
-            return [quantise(p.c, step, offset) for p in self.parts]
+            return [quantise(p.c, step, _DEAD_ZONE) for p in self.parts]
         out = []
         for part in self.parts:
             q = quantise(part.c, step, _REFINED_FROM)
@@ -174,24 +174,23 @@ class Trial:
             out.append(entropy.refine(scaled, q, layout, _LAGRANGIAN, part.prices))
         return out
 
-    def settle(self, refined: bool, pointwise: bool) -> tuple[float, list[np.ndarray]]:
+    def settle(self, refined: bool) -> tuple[float, list[np.ndarray]]:
         """Final step, as it is stored, and the integers."""
-        offset = _NEAREST if pointwise else _DEAD_ZONE
-        step = self.find(offset)
+        step = self.find()
         if refined:
             made: dict[float, list[np.ndarray]] = {}
 
             def spent(at: float) -> float:
                 stored = plain_step(coarse(at))
                 made.clear()
-                made[stored] = self.integers(stored, True, offset)
+                made[stored] = self.integers(stored, True)
                 return self.error(stored, made[stored])
 
             step = find_step(spent, self.room, 0.97 * step, tolerance=0.006)
             step = plain_step(coarse(step))
-            return step, made.get(step) or self.integers(step, True, offset)
+            return step, made.get(step) or self.integers(step, True)
         step = plain_step(coarse(step))
-        return step, self.integers(step, False, offset)
+        return step, self.integers(step, False)
 
     def error(self, step: float, q: list[np.ndarray]) -> float:
         """Squared error of quantising."""

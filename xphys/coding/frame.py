@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from xphys._streams import Reader
-from xphys.coding import _lossy, _values, choice, exact, preserve, table
+from xphys.coding import _lossy, _outliers, _values, choice, exact, preserve, table
 from xphys.coding.header import SUPPORTED, Block, Header, block_extent, digest, parse
 from xphys.coding.request import Request
 from xphys.errors import CorruptDataError, FormatError
@@ -105,17 +105,23 @@ def _decode_block(
     reader = Reader(data)
     stream = reader.take(reader.varint())
     values = table.by_code(block.method).decode(stream, shape)
+    weights = np.ones(())
     if header.weighted:
         groups = tuple(n if i in header.weighted else 1 for i, n in enumerate(shape))
-        values = values * _values.read_weights(reader, groups)
+        weights = _values.read_weights(reader, groups)
+        values = values * weights
     if header.predicted:
         if prediction is None:
             raise CorruptDataError("a chunk needs its prediction to be decoded, got none")
         where = (*(slice(None),) * header.axis, header.span(index))
         values = values + np.ldexp(prediction[where], -header.exponent)
-    y = _values.finish(values, header.exponent, dtype, reuse=values.flags.writeable)
     correction = reader.take(reader.varint()) if header.corrected else b""
-    fixed = exact.read_points(reader.rest(), y)
+    moved, points = _outliers.split(reader.rest())
+    if moved:
+        values = np.require(values, requirements="W")
+        _outliers.apply(moved, values, weights)
+    y = _values.finish(values, header.exponent, dtype, reuse=values.flags.writeable)
+    fixed = exact.read_points(points, y)
     if header.corrected:
         preserve.apply(Reader(correction), y, fixed, header.exponent)
     return y

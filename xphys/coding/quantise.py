@@ -25,6 +25,7 @@ LARGEST = 2**30
 _UNIT = 256.0  # of shifts, per step
 _LARGEST_CHANGE = 8.0  # of the logarithm of the step in one go
 _TRIALS = 16
+_AT_ONCE = 1024  # integers that are replaced
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,19 @@ def _quantise(c, step, offset, out):  # type: ignore[no-untyped-def]
 def _restore(q, step, first, rest, out):  # type: ignore[no-untyped-def]
     for i in range(q.size):
         level = q[i]
-        if level == 0:
-            out[i] = 0
-        elif level > 0:
-            out[i] = (level - (first if level == 1 else rest)) * step
-        else:
-            out[i] = (level + (first if level == -1 else rest)) * step
+        size = np.float64(abs(level))
+        value = 0.0 if level == 0 else (size - (first if size == 1.0 else rest)) * step
+        out[i] = -value if level < 0 else value
+
+
+@njit(cache=True, nogil=True)
+def _restore_in_place(q, step, first, rest):  # type: ignore[no-untyped-def]
+    out, few = q.view(np.float32), np.empty(_AT_ONCE, np.float32)
+    for start in range(0, q.size, _AT_ONCE):
+        part, place = q[start : start + _AT_ONCE], out[start : start + _AT_ONCE]
+        _restore(part, step, first, rest, few)
+        for i in range(place.size):
+            place[i] = few[i]
 
 
 def _shift(count: float, total: float) -> int:
@@ -213,10 +221,19 @@ def quantise(c: np.ndarray, step: float, offset: float) -> np.ndarray:
     return out
 
 
-def restore(q: np.ndarray, step: float, shifts: Centroids, dtype: np.dtype) -> np.ndarray:
-    """Coefficients of integers, of that dtype; computed in double precision, then rounded."""
+def restore(
+    q: np.ndarray, step: float, shifts: Centroids, dtype: np.dtype, reuse: bool = False
+) -> np.ndarray:
+    """Coefficients of integers, of that dtype; computed in double precision, then rounded.
+
+    With `reuse` they may take the place of the integers.
+    """
+    places = shifts.first / _UNIT, shifts.rest / _UNIT
+    if reuse and dtype == np.float32:
+        _restore_in_place(q.reshape(-1), step, *places)
+        return q.view(np.float32)
     out = np.empty(q.shape, dtype)
-    _restore(q.reshape(-1), step, shifts.first / _UNIT, shifts.rest / _UNIT, out.reshape(-1))
+    _restore(q.reshape(-1), step, *places, out.reshape(-1))
     return out
 
 

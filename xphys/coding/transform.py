@@ -27,28 +27,13 @@ __all__ = ["TRANSFORM"]
 _AIM = 0.998  # of the squared error allowed
 _REFINED = 3e-3  # share of the deviation above which rate-distortion decisions pay
 _MEAN_BITS = 4  # units of the mean: this many bits below the root mean square error
-# Root mean square error under a pointwise bound, as a share of it: what lies beyond is patched.
-_SHARES = (1 / 3.3, 1 / 2.8, 1 / 4.0)
-_LARGEST_BOUND = 4.0  # no magnitude is above 1
-_PATCH = 4.5  # bytes of a point that is stored exactly
+_LEAST, _LARGEST = 1e-36, 4.0  # mean squared error: more than 0, and no magnitude is above 1
 _PROBE = 2**20  # values on which bases are compared
 _LEAST_STEPS = 16  # of the probe
 _LONGEST, _LARGE_STEP = 64, 2**18  # steps of a block whose steps have that many bytes
 _ATTEMPTS = 3
 _STEPS, _STREAM = 8, 2**15  # steps and coded bytes of a block without a basis in time
 _CLOSE, _CLEAR = 1.05, 1.1  # ratio of estimates
-
-
-def _mean_square(x: np.ndarray, limits: Limits, share: float) -> float:
-    """Mean squared error to aim at."""
-    target = limits.squared / x.size
-    if limits.pointwise:
-        bound = min(limits.absolute, _LARGEST_BOUND)
-        if math.isfinite(limits.relative):
-            magnitudes = np.abs(x).reshape(-1)[::7]
-            bound = min(bound, limits.relative * float(np.quantile(magnitudes, 0.05)))
-        target = min(target, (bound * share) ** 2)
-    return target if target > 0 else 1e-36
 
 
 def _round_mean(mean: float, rms: float) -> tuple[int, int]:
@@ -135,21 +120,15 @@ class _Outcome:
 class _Job:
     """One chunk with its bounds."""
 
-    def __init__(
-        self, x: np.ndarray, axis: int, limits: Limits, request: Request, share: float
-    ) -> None:
-        self.x, self.axis, self.limits, self.request = x, axis, limits, request
-        self.mean_square = min(_AIM * _mean_square(x, limits, share), 4.0)
+    def __init__(self, x: np.ndarray, axis: int, squared: float, request: Request) -> None:
+        self.x, self.axis, self.squared, self.request = x, axis, squared, request
+        self.mean_square = min(max(_AIM * squared / x.size, _LEAST), _LARGEST)
         rms = math.sqrt(self.mean_square)
         dtype = np.dtype(np.float64 if rms < FINEST_IN_SINGLE else np.float32)
         self.mean = _round_mean(float(x.mean(dtype=np.float64)), rms)
         self.y = np.subtract(x, math.ldexp(float(self.mean[0]), self.mean[1]), dtype=dtype)
         spread = squares(self.y) / max(x.size, 1)
-        self.refined = (
-            request.effort != "fast"
-            and not limits.pointwise
-            and self.mean_square > _REFINED**2 * spread
-        )
+        self.refined = request.effort != "fast" and self.mean_square > _REFINED**2 * spread
 
     def choose(self) -> list[_Chosen]:
         """Bases worth coding."""
@@ -166,7 +145,7 @@ class _Job:
             if not trial.fits:
                 kinds = tuple(Kind.COSINE if k is Kind.MODES else k for k in kinds)
                 trial = Trial(blocks, kinds, target, self.mean)
-        step, q = trial.settle(self.refined, self.limits.pointwise)
+        step, q = trial.settle(self.refined)
         made = trial.blocks(step, q)
         streams = [write(b, one, self.request.effort) for b, one in zip(made, q, strict=True)]
         return _Outcome(kinds, chosen.estimate, target, extent, made, q, streams)
@@ -177,9 +156,9 @@ class _Job:
             pairs = zip(outcome.blocks, outcome.q, strict=True)
             values = [b.values(one if one.any() else None) for b, one in pairs]
             spent = self._error(outcome.extent, values)
-            if spent <= self.limits.squared or attempt == _ATTEMPTS - 1:
+            if spent <= self.squared or attempt == _ATTEMPTS - 1:
                 break
-            target = outcome.target * _AIM * self.limits.squared / spent
+            target = outcome.target * _AIM * self.squared / spent
             outcome = self.code(_Chosen(outcome.kinds, outcome.estimate), target)
         streams = outcome.streams
         if self.request.effort == "normal":
@@ -189,16 +168,6 @@ class _Job:
     def _error(self, extent: int, made: list[np.ndarray]) -> float:
         pairs = zip(_cut(self.x, self.axis, extent), made, strict=True)
         return sum(distance(a, b) for a, b in pairs)
-
-    def cost(self, coded: Coded) -> float:
-        """Bytes of streams and of the points that violate a pointwise bound."""
-        total = 0
-        for a, b in zip(_cut(self.x, self.axis, coded.extent), coded.values, strict=True):
-            bound: np.ndarray | float = min(self.limits.absolute, _LARGEST_BOUND)
-            if math.isfinite(self.limits.relative):
-                bound = np.minimum(bound, self.limits.relative * np.abs(a))
-            total += int(np.count_nonzero(np.abs(a - b) > bound))
-        return sum(map(len, coded.streams)) + _PATCH * total
 
 
 def _mixed(block: Block, q: np.ndarray, stream: bytes) -> bytes:
@@ -218,7 +187,8 @@ def encode(x: np.ndarray, axis: int, limits: Limits, request: Request) -> Coded:
     axis : int
         Along which blocks divide it.
     limits : Limits
-        What to aim at; the caller checks.
+        Of which the sum of squared errors is aimed at; the caller checks, and sees to bounds on
+        single points.
     request : Request
         Roles and periodicity of the axes, effort.
 
@@ -227,18 +197,8 @@ def encode(x: np.ndarray, axis: int, limits: Limits, request: Request) -> Coded:
     Coded
         Blocks of 8 or more steps without a basis in time, else one block or blocks of 64 steps.
     """
-    job = _Job(x, axis, limits, request, _SHARES[0])
-    outcomes = [job.code(chosen) for chosen in job.choose()]
-    best = min(outcomes, key=lambda o: o.size)
-    coded = job.finish(best)
-    if limits.pointwise and request.effort != "fast":
-        cost = job.cost(coded)
-        for share in _SHARES[1:]:
-            other = _Job(x, axis, limits, request, share)
-            found = other.finish(other.code(_Chosen(best.kinds, best.estimate)))
-            if other.cost(found) < cost:
-                coded, cost = found, other.cost(found)
-    return coded
+    job = _Job(x, axis, limits.squared, request)
+    return job.finish(min((job.code(c) for c in job.choose()), key=lambda o: o.size))
 
 
 TRANSFORM = Method("transform", 2, encode, decode, proved=True)

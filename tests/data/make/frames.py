@@ -65,6 +65,12 @@ def cases() -> dict[str, tuple[np.ndarray, Request, np.ndarray | None]]:
             replace(lossy(vrmse=1e-2), preserve=Preserve(("mean", "energy"))),
             None,
         ),
+        "moved_f4_max_rel": (
+            waves(6, 16).astype("f4"),
+            lossy(ROOM, "fast", max_rel=1e-2),
+            None,
+        ),
+        "moved_f4_rel": (waves(6, 16).astype("f4"), lossy(ROOM, pointwise_rel=1e-2), None),
         "every_f2_lossless": (np.arange(2**16, dtype="u2").view("f2"), Request(), None),
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Compiled loops over coefficients: rotations of frequencies, real Fourier series, products.
+"""Compiled loops over coefficients: real Fourier series, plane waves, products.
 
 Arrays are (outer, frequency, inner). Plain products and sums in a fixed order.
 """
@@ -10,74 +10,9 @@ from numba import njit
 
 Array = np.ndarray
 
-__all__ = ["combine", "fold", "join_waves", "pack", "plane_waves", "split_waves", "unpack"]
+__all__ = ["combine", "pack", "plane_waves", "unpack"]
 
 _COLUMNS = 512  # of a product at a time: they stay in the fastest memory
-
-
-@njit(cache=True, nogil=True)
-def fold(x: Array, cos: Array, sin: Array, first: int) -> None:
-    """Rotate frequencies first + k and m - 1 - k of a mirrored axis of m points, in place."""
-    m = x.shape[1]
-    for o in range(x.shape[0]):
-        for k in range(cos.size):
-            c, s = cos[k], sin[k]
-            for i in range(x.shape[2]):
-                low = x[o, first + k, i]
-                high = x[o, m - 1 - k, i]
-                x[o, first + k, i] = c * low + s * high
-                x[o, m - 1 - k, i] = c * high - s * low
-
-
-@njit(cache=True, nogil=True)
-def split_waves(
-    modes: Array, cos: Array, sin: Array, phase: Array, low: Array, fine: Array
-) -> None:
-    """Frequencies of a periodic axis to those of its coarse half and of its details."""
-    half = modes.shape[1] - 1
-    for o in range(modes.shape[0]):
-        for k in range(cos.size):
-            c, s, p = cos[k], sin[k], phase[k]
-            for i in range(modes.shape[2]):
-                near = modes[o, k, i]
-                far = np.conj(modes[o, half - k, i])
-                low[o, k, i] = c * near + s * far
-                fine[o, k, i] = (s * near - c * far) * p
-
-
-@njit(cache=True, nogil=True)
-def join_waves(
-    parts: Array, cos: Array, sin: Array, phase: Array, weight: float, modes: Array
-) -> None:
-    """Inverse of `split_waves` on packed series: coarse half, then details, to the whole.
-
-    The weight is that of `pack`: it stands on all waves but the mean and the highest cosine.
-    """
-    half = parts.shape[1] // 2
-    one = weight / weight
-    for o in range(parts.shape[0]):
-        for k in range(cos.size):
-            c, s, p, r = cos[k], sin[k], phase[k].real, -phase[k].imag
-            edge = 2 * k == half
-            below = one if k == 0 or edge else one / weight  # of the parts
-            whole = one if k == 0 else weight
-            first = 0 if k == 0 else 2 * k - 1
-            for i in range(parts.shape[2]):
-                near, far = parts[o, first, i] * below, parts[o, half + first, i] * below
-                near_sin = far_sin = near - near
-                if k and not edge:
-                    near_sin = parts[o, first + 1, i] * below
-                    far_sin = parts[o, half + first + 1, i] * below
-                far, far_sin = far * p - far_sin * r, far * r + far_sin * p
-                if k == 0:
-                    modes[o, 2 * half - 1, i] = s * near - c * far
-                    modes[o, 0, i] = c * near + s * far
-                    continue
-                if not edge:
-                    modes[o, 2 * (half - k) - 1, i] = (s * near - c * far) * whole
-                    modes[o, 2 * (half - k), i] = -(s * near_sin - c * far_sin) * whole
-                modes[o, 2 * k - 1, i] = (c * near + s * far) * whole
-                modes[o, 2 * k, i] = (c * near_sin + s * far_sin) * whole
 
 
 @njit(cache=True, nogil=True)
@@ -102,11 +37,15 @@ def pack(modes: Array, weight: float, out: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def unpack(c: Array, n: int, weight: float, modes: Array) -> None:
-    """Inverse of `pack` for n points; c may end early, with zeros behind; modes is all zeros."""
+    """Inverse of `pack` for n points; c may end early, with zeros behind."""
     whole = min(c.shape[1], 2 * ((n - 1) // 2) + 1)
+    zero = weight - weight
     for o in range(c.shape[0]):
+        for k in range((whole + 1) // 2, modes.shape[1]):
+            for i in range(modes.shape[2]):
+                modes[o, k, i] = zero
         for i in range(c.shape[2]):
-            modes[o, 0, 2 * i] = c[o, 0, i]
+            modes[o, 0, 2 * i], modes[o, 0, 2 * i + 1] = c[o, 0, i], zero
         for k in range(1, (whole + 1) // 2):
             line, cos, sin = modes[o, k], c[o, 2 * k - 1], c[o, 2 * k]
             for i in range(c.shape[2]):

@@ -53,7 +53,7 @@ def fourier(a: np.ndarray, axis: int) -> np.ndarray:
 def inverse_fourier(c: np.ndarray, axis: int, n: int) -> np.ndarray:
     """Inverse of `fourier` for n points; c may end early."""
     shape = tuple(n // 2 + 1 if i == axis else m for i, m in enumerate(c.shape))
-    modes = np.zeros(shape, np.result_type(c.dtype, np.complex64))
+    modes = np.empty(shape, np.result_type(c.dtype, np.complex64))
     here, out = middle(np.ascontiguousarray(c), axis), middle(modes, axis).view(c.dtype)
     weight = c.dtype.type(1 / _ROOT2)
     if here.shape[2] > 1:
@@ -62,7 +62,9 @@ def inverse_fourier(c: np.ndarray, axis: int, n: int) -> np.ndarray:
         line, here = out.reshape(len(out), -1), here[..., 0]
         used = here.shape[1]
         line[:, 0] = here[:, 0]
+        line[:, 1] = 0
         np.multiply(here[:, 1:], weight, out=line[:, 2 : used + 1])
+        line[:, used + 1 :] = 0
         if n % 2 == 0 and used == n:
             line[:, n] = here[:, n - 1]
     return np.asarray(fft.irfft(modes, n=n, axis=axis, norm="ortho", overwrite_x=True))

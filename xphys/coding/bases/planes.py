@@ -65,7 +65,8 @@ class Planes:
 
     def from_planes(self, q: np.ndarray) -> np.ndarray:
         """Axes of an array as `corner` returns it in their own order, C order."""
-        return np.ascontiguousarray(q.transpose(np.argsort(self.order)))
+        own = sorted(range(q.ndim), key=self.order.__getitem__)
+        return np.ascontiguousarray(q.transpose(own))
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +79,7 @@ def last_used(q, marks):  # type: ignore[no-untyped-def]
             # all of a row before `rows` is known to lie within it: only what is behind counts
             start = 0 if row >= rows or not marks[plane] else cols
             found = 0
-            for x in range(start, q.shape[2]):
+            for x in range(np.uint64(start), np.uint64(q.shape[2])):
                 found |= line[x]
             if found == 0:
                 continue

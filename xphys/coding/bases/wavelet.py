@@ -21,7 +21,13 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
-from xphys.coding.bases._rotate import fold, join_waves, split_waves
+from xphys.coding.bases._halves import (
+    busy,
+    join_mirrored,
+    join_waves,
+    split_mirrored,
+    split_waves,
+)
 from xphys.coding.bases.orthogonal import fourier, inverse_fourier, middle
 
 __all__ = ["cascade", "inverse_cascade", "lengths"]
@@ -32,6 +38,8 @@ _SHARPNESS = 5
 _SMALLEST = 8
 _MOST_LEVELS = 6
 _ROOT2 = math.sqrt(2.0)
+_MOST_AXES = 4  # of `busy`
+_FEW = 2**16  # values of a level below which calls take longer than work
 
 
 def lengths(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> list[tuple[int, ...]]:
@@ -75,6 +83,13 @@ def _turn(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=64)
+def _turn_back(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the rotations back."""
+    cos, sin = _turn(m, dtype)
+    return cos, -sin
+
+
+@lru_cache(maxsize=64)
 def _wave_turn(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cosine, sine and phase of the rotations of a periodic axis of m points."""
     theta = np.arange(m // 4 + 1) * (2 * math.pi / m)
@@ -83,8 +98,15 @@ def _wave_turn(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndar
     return cos.astype(dtype), sin.astype(dtype), phase
 
 
-def _slice(x: np.ndarray, axis: int, start: int, stop: int, step: int = 1) -> np.ndarray:
-    return x[(slice(None),) * axis + (slice(start, stop if stop >= 0 else None, step),)]
+@lru_cache(maxsize=64)
+def _wave_turn_back(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Those of the rotations back; the phase as real and negative imaginary part."""
+    cos, sin, phase = _wave_turn(m, dtype)
+    return cos, sin, np.stack([phase.real, -phase.imag])
+
+
+def _slice(x: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:
+    return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def _weigh(x: np.ndarray, axis: int, weight: float) -> None:
@@ -105,9 +127,9 @@ def _split(x: np.ndarray, axis: int) -> None:
         _weigh(x, axis, math.sqrt(0.5))
     kind, series = (1, fft.idct) if odd else (2, fft.idst)
     modes = np.ascontiguousarray(fft.dct(x, type=kind, axis=axis, norm="ortho"))
-    cos, sin = _turn(m, x.dtype)
-    fold(middle(modes, axis), cos, sin, 1 - odd)
-    low, fine = _slice(modes, axis, 0, half), _slice(modes, axis, m - 1, half - 1, -1)
+    parts = np.empty_like(modes)
+    split_mirrored(middle(modes, axis), *_turn(m, x.dtype), middle(parts, axis))
+    low, fine = _slice(parts, axis, 0, half), _slice(parts, axis, half, m)
     _slice(x, axis, 0, half)[...] = fft.idct(low, type=kind, axis=axis, norm="ortho")
     _slice(x, axis, half, m)[...] = series(fine, type=2, axis=axis, norm="ortho")
     if odd:
@@ -188,28 +210,13 @@ def _to_values(x: np.ndarray, axis: int, series: _Series) -> np.ndarray:
     return x
 
 
-class _Pair:
-    """Two buffers, one of which holds what is worked on: no level needs new memory."""
-
-    def __init__(self, size: int, dtype: np.dtype) -> None:
-        self.buffers = [np.empty(size, dtype), np.empty(size, dtype)]
-
-    def other(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The buffer that was not given last."""
-        self.buffers.reverse()
-        return self.buffers[0][: math.prod(shape)].reshape(shape)
-
-
-def _joined(x: np.ndarray, axis: int, series: _Series, room: _Pair) -> np.ndarray:
-    """Coefficients of coarse part and details (reversed where mirrored) to those of the whole."""
-    m = x.shape[axis]
-    if series is not _Series.WRAPPED:
-        cos, sin = _turn(m, x.dtype)
-        fold(middle(x, axis), cos, -sin, 1 - m % 2)
-        return x
-    out = room.other(x.shape)
-    join_waves(middle(x, axis), *_wave_turn(m, x.dtype), x.dtype.type(_ROOT2), middle(out, axis))
-    return out
+def _join(x: np.ndarray, axis: int, series: _Series) -> None:
+    """Coefficients of coarse part and details to those of the whole, in place."""
+    m, parts = x.shape[axis], middle(x, axis)
+    if series is _Series.WRAPPED:
+        join_waves(parts, *_wave_turn_back(m, x.dtype), x.dtype.type(_ROOT2))
+    else:
+        join_mirrored(parts, *_turn_back(m, x.dtype))
 
 
 def inverse_cascade(c: np.ndarray, axes: tuple[int, ...], periodic: tuple[bool, ...]) -> np.ndarray:
@@ -221,7 +228,9 @@ def inverse_cascade(c: np.ndarray, axes: tuple[int, ...], periodic: tuple[bool, 
     sizes = lengths(tuple(c.shape[i] for i in axes), periodic)
     if len(sizes) == 1:
         return c
-    room = _Pair(c.size, c.dtype)
+    shape, first = c.shape, axes[0]
+    c = c.reshape(math.prod(shape[:first]), *shape[first:])
+    axes = tuple(i - first + 1 for i in axes)
     coarse = _corner(c, axes, sizes[-1]).copy()
     last: list[_Series | None] = [None] * len(axes)
     for level, half in zip(sizes[-2::-1], sizes[:0:-1], strict=True):
@@ -231,43 +240,72 @@ def inverse_cascade(c: np.ndarray, axes: tuple[int, ...], periodic: tuple[bool, 
                 if before is not None:
                     coarse = _to_values(coarse, axis, before)
                 coarse = _to_series(coarse, axis, kind, False)
-        sides = dict(zip(axes, level, strict=True))
-        whole = room.other(tuple(sides.get(i, n) for i, n in enumerate(c.shape)))
+        whole = c if level == sizes[0] else _corner(c, axes, level).copy()
+        if len(axes) > 1 and whole.size <= _FEW:
+            _to_series_all(whole, axes, half, kinds)
+        else:
+            for fine in itertools.product((False, True), repeat=len(axes)):
+                if any(fine):
+                    _to_series_some(whole, axes, half, kinds, fine)
         _corner(whole, axes, half)[...] = coarse
-        for fine in itertools.product((False, True), repeat=len(axes)):
-            if any(fine):
-                _place(c, whole, axes, level, half, kinds, fine)
         for axis, kind in zip(axes, kinds, strict=True):
-            whole = _joined(whole, axis, kind, room)
+            _join(whole, axis, kind)
         coarse, last = whole, list(kinds)
     for axis, before in zip(axes, last, strict=True):
         if before is not None:
             coarse = _to_values(coarse, axis, before)
-    return coarse
+    return coarse.reshape(shape)
 
 
-def _place(
-    c: np.ndarray,
+def _to_series_some(
     whole: np.ndarray,
     axes: tuple[int, ...],
-    level: tuple[int, ...],
     half: tuple[int, ...],
     kinds: list[_Series],
     fine: tuple[bool, ...],
 ) -> None:
-    """Transform the details along the axes that are `fine`, and put them where they are joined."""
-    cut, into = [slice(None)] * c.ndim, [slice(None)] * c.ndim
-    for axis, m, n, kind, details in zip(axes, level, half, kinds, fine, strict=True):
-        cut[axis] = into[axis] = slice(n, m) if details else slice(0, n)
-        if details and kind is not _Series.WRAPPED:
-            into[axis] = slice(m - 1, n - 1, -1)
-    part = c[tuple(cut)].copy()
-    if not part.any():
-        whole[tuple(into)] = 0
+    """Transform the details along the axes that are `fine`, in place."""
+    cut = [slice(None)] * whole.ndim
+    for axis, n, details in zip(axes, half, fine, strict=True):
+        cut[axis] = slice(n, None) if details else slice(0, n)
+    place = whole[tuple(cut)]
+    marks = _marked(place)
+    if not marks.any():
         return
+    every = marks.all()
+    part = place if every else place[marks]
+    if every and _Series.WRAPPED in kinds:
+        part = place.copy()  # works on arrays in C order only
     for axis, kind, details in zip(axes, kinds, fine, strict=True):
         part = _to_series(part, axis, kind, details)
-    whole[tuple(into)] = part
+    if part is not place:
+        place[... if every else marks] = part
+
+
+def _to_series_all(
+    whole: np.ndarray, axes: tuple[int, ...], half: tuple[int, ...], kinds: list[_Series]
+) -> None:
+    """The same for all details at once: fewer calls, some work on the corner that is none."""
+    for axis, n, kind in zip(axes, half, kinds, strict=True):
+        if kind is _Series.WRAPPED:
+            fourier(whole.reshape(*whole.shape[:axis], 2, n, *whole.shape[axis + 1 :]), axis + 1)
+            continue
+        ends = (0, n, False), (n, whole.shape[axis], True)
+        for start, stop, details in ends:
+            part = _slice(whole, axis, start, stop)
+            made = _to_series(part, axis, kind, details)
+            if made is not part:
+                part[...] = made
+
+
+def _marked(x: np.ndarray) -> np.ndarray:
+    """Entries of the first axis that hold anything."""
+    marks = np.zeros(len(x), bool)
+    if x.ndim > _MOST_AXES:
+        marks[:] = x.any()
+    else:
+        busy(x[(slice(None),) + (None,) * (_MOST_AXES - x.ndim)], marks)
+    return marks
 
 
 def _corner(a: np.ndarray, axes: tuple[int, ...], level: tuple[int, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xphys._streams import Reader, varint
 from xphys.coding.entropy import _binary, _measure, _mixing_map, _refine, _static, _table, _tiles
 from xphys.coding.entropy._family import BINS
-from xphys.coding.entropy.layout import PLANE_CLASSES, SPATIAL_CLASSES, Layout
+from xphys.coding.entropy.layout import SPATIAL_CLASSES, Layout
 from xphys.errors import CorruptDataError
 
 __all__ = ["decode", "encode", "estimate", "prices", "refine"]
@@ -18,7 +18,6 @@ __all__ = ["decode", "encode", "estimate", "prices", "refine"]
 _Encoder = Callable[[NDArray[np.int32], Layout], bytes]
 _Decoder = Callable[[bytes, Layout], NDArray[np.int32]]
 Prices = tuple[int, NDArray[np.uint8]]
-_CLASSES = PLANE_CLASSES * SPATIAL_CLASSES
 _SAMPLE = 2**13  # coefficients whose counts choose the weights of space and time
 _MIDDLE_SAMPLE = 2**14  # coefficients whose counts tell the price of a bit
 _LARGE_SAMPLE = 2**16  # coefficients whose counts tell the size of the rest
@@ -41,9 +40,14 @@ def _marked(q: NDArray[np.int32]) -> tuple[NDArray[np.uint8], int]:
 
 def _present(layout: Layout, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """1 for each class that has a place in a marked tile."""
-    present = np.zeros(_CLASSES, np.uint8)
+    present = np.zeros(_classes(layout), np.uint8)
     _tiles.mark_classes(tiles, layout.plane_class, layout.spatial_class, present)
     return present
+
+
+def _classes(layout: Layout) -> int:
+    """Classes of planes and places up to the last one that there is."""
+    return SPATIAL_CLASSES * (int(layout.plane_class.max()) + 1)
 
 
 def _back(layout: Layout) -> int:
@@ -68,7 +72,7 @@ def _sample(
     modes: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Counts of symbols, bits that are not modelled, tiles looked at; the first two by weights."""
-    counts = np.zeros((modes, _CLASSES * BINS, _static.SYMBOLS), np.int64)
+    counts = np.zeros((modes, _classes(layout) * BINS, _static.SYMBOLS), np.int64)
     plain = np.zeros(modes, np.int64)
     parts = (tiles, layout.plane_class, layout.spatial_class, _back(layout), max(stride, 1))
     return counts, plain, _measure.count_sample(q, *parts, first_mode, counts, plain)
@@ -82,13 +86,14 @@ def _encode_static(q: NDArray[np.int32], layout: Layout) -> bytes:
     mode = _choose_mode(q, tiles, number, layout)
     room = min(number * _tiles.SIDE**2, q.size)
     codes = np.empty(room, np.uint16)
-    counts = np.zeros((_CLASSES * BINS, _static.SYMBOLS), np.int64)
+    classes = _classes(layout)
+    counts = np.zeros((classes * BINS, _static.SYMBOLS), np.int64)
     signs = np.zeros(room // 8 + 1, np.uint8)
     raw, bits, signed = _static.gather(
         q, tiles, layout.plane_class, layout.spatial_class, back, mode, codes, counts, signs
     )
-    rows = np.zeros((_CLASSES + 1, BINS), np.int64)
-    own = np.zeros(_CLASSES, np.uint8)
+    rows = np.zeros((classes + 1, BINS), np.int64)
+    own = np.zeros(classes, np.uint8)
     _table.choose(counts, rows, own)
     own = np.where(_present(layout, tiles) > 0, np.maximum(own, 1), 0).astype(np.uint8)
     words = np.empty(room + 4, np.uint16)
@@ -124,8 +129,8 @@ def _decode_static(data: bytes, layout: Layout) -> NDArray[np.int32]:
     code, at = _binary.read_start(side)
     low, high, code, at = _tiles.read_tiles(tiles, back, 0, _binary.FULL, code, side, at)
     mode, low, high, code, at = _binary.read_raw(2, low, high, code, side, at)
-    rows = np.zeros((_CLASSES + 1, BINS), np.int64)
     own = _present(layout, tiles)
+    rows = np.zeros((own.size + 1, BINS), np.int64)
     low, high, code, at = _table.read_table(rows, own, low, high, code, side, at)
     signed = (
         -1
@@ -230,10 +235,11 @@ def estimate(q: np.ndarray, layout: Layout) -> float:
         return 0.0
     mode = _choose_mode(found, tiles, number, layout)
     counts, plain, looked = _sample(found, tiles, layout, number * 64 // _LARGE_SAMPLE, mode, 1)
-    rows = np.zeros((_CLASSES + 1, BINS), np.int64)
+    classes = _classes(layout)
+    rows = np.zeros((classes + 1, BINS), np.int64)
     scale = number / max(looked, 1)
     scaled = np.rint(counts[0] * scale).astype(np.int64)
-    bits = _table.choose(scaled, rows, np.zeros(_CLASSES, np.uint8)) / 256 + plain[0] * scale
+    bits = _table.choose(scaled, rows, np.zeros(classes, np.uint8)) / 256 + plain[0] * scale
     start = (0, _binary.FULL, np.zeros(4096, np.uint8), 0)
     return float(bits) + 8.0 * (_tiles.write_tiles(tiles, _back(layout), *start)[3] + _FRAME)
 
@@ -261,9 +267,10 @@ def prices(q: np.ndarray, layout: Layout) -> Prices:
     found = _checked(q, layout)
     tiles, number = _marked(found)
     mode = _choose_mode(found, tiles, number, layout)
-    rows = np.zeros((_CLASSES + 1, BINS), np.int64)
+    classes = _classes(layout)
+    rows = np.zeros((classes + 1, BINS), np.int64)
     counts = _sample(found, tiles, layout, number * 64 // _MIDDLE_SAMPLE, mode, 1)[0]
-    _table.choose(counts[0], rows, np.zeros(_CLASSES, np.uint8))
+    _table.choose(counts[0], rows, np.zeros(classes, np.uint8))
     return mode, _table.expand(rows[1:])
 
 

@@ -67,11 +67,11 @@ def row_sums(
     here, over, under = ring[before, y], ring[before, y - 1], ring[before, y + 1]
     old = ring[older, y]
     for column in range(start, stop):
-        x = column + 2
-        near = 2 * np.int32(up[x]) + np.int32(up[x - 1]) + np.int32(up[x + 1]) + np.int32(above[x])
+        left, x, right = np.uint64(column + 1), np.uint64(column + 2), np.uint64(column + 3)
+        near = 2 * np.int32(up[x]) + np.int32(up[left]) + np.int32(up[right]) + np.int32(above[x])
         past = 2 * (np.int32(here[x]) + np.int32(old[x])) + np.int32(over[x]) + np.int32(under[x])
-        past += np.int32(here[x - 1]) + np.int32(here[x + 1])
-        sums[column] = space * near + time * past
+        past += np.int32(here[left]) + np.int32(here[right])
+        sums[np.uint64(column)] = space * near + time * past
 
 
 @numba.njit(nogil=True, cache=True)

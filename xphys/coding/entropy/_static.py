@@ -27,6 +27,7 @@ SYMBOLS = LARGEST_SYMBOL + 1
 WIDTH = PLAIN + 12  # entries of the table that leads from a sum to a distribution
 LOWEST = 1 << 16  # a state is at least this
 _MASK = (1 << PRECISION) - 1
+_at = np.uint64  # a place in an array that is known not to count from the end
 
 Bytes = NDArray[np.uint8]
 
@@ -63,9 +64,9 @@ def _put(value: int, count: int, out: Bytes, at: int) -> int:
 @numba.njit(nogil=True, cache=True)
 def _get(count: int, data: Bytes, at: int) -> int:
     """`count` bits (up to 16) at place `at` of a string with four bytes to spare."""
-    first = at >> 3
-    window = np.int64(data[first]) << 16 | np.int64(data[first + 1]) << 8
-    window |= np.int64(data[first + 2])
+    first = np.uint64(at >> 3)
+    window = np.int64(data[first]) << 16 | np.int64(data[first + np.uint64(1)]) << 8
+    window |= np.int64(data[first + np.uint64(2)])
     return (window >> (24 - (at & 7) - count)) & ((1 << count) - 1)
 
 
@@ -122,20 +123,22 @@ def gather(
         older = (plane + 1) % (back + 1) if plane >= back else before
         space, time = weights_of(mode, plane)
         ring[now] = 0
+        group = 16 * np.int64(plane_class[plane])
+        count = 0
         for row in range(rows):
-            count = runs_of(tiles[plane, row // SIDE], cols, runs)
-            line, own = q[plane, row], ring[now, row + 2]
+            if row % SIDE == 0:
+                count = runs_of(tiles[plane, row // SIDE], cols, runs)
             for run in range(count):
                 start, stop = runs[run, 0], runs[run, 1]
                 row_sums(ring, now, before, older, row, start, stop, space, time, sums)
                 one = two = 0  # the magnitudes to the left; the tile there is empty
                 for x in range(start, stop):
-                    near = (sums[x] + space * (2 * one + two)) >> 1
-                    value = np.int64(line[x])
+                    near = (sums[_at(x)] + space * (2 * one + two)) >> 1
+                    value = np.int64(q[_at(plane), _at(row), _at(x)])
                     size = abs(value)
                     shift = 0
                     if near < PLAIN:
-                        place = np.int64(BIN_OF[near])
+                        place = np.int64(BIN_OF[_at(near)])
                     else:
                         shift = halvings(near)
                         place = BINS - 12 + bin_of_large(near, shift)
@@ -146,19 +149,16 @@ def gather(
                             bits = _put_large(symbol - LARGEST_SYMBOL, raw, bits)
                             symbol = LARGEST_SYMBOL
                         bits = _put(size, shift, raw, bits)
-                    context = BINS * (
-                        16 * np.int64(plane_class[plane]) + np.int64(spatial_class[row, x])
-                    )
-                    context += place
-                    counts[context, symbol] += 1
-                    codes[total] = SYMBOLS * context + symbol
+                    context = BINS * (group + np.int64(spatial_class[_at(row), _at(x)])) + place
+                    counts[_at(context), _at(symbol)] += 1
+                    codes[_at(total)] = SYMBOLS * context + symbol
                     total += 1
+                    two, one = one, min(size, LARGEST)
                     if size:
                         if value < 0:
-                            signs[signed >> 3] |= 1 << (signed & 7)
+                            signs[_at(signed >> 3)] |= 1 << (signed & 7)
                         signed += 1
-                    two, one = one, min(size, LARGEST)
-                    own[x + 2] = one
+                        ring[_at(now), _at(row + 2), _at(x + 2)] = one
     return raw, bits, signed
 
 
@@ -175,16 +175,17 @@ def push(codes: NDArray[np.uint16], count: int, chosen: Bytes, words: NDArray[np
     at = words.size
     states = np.full(2, LOWEST, np.int64)
     for index in range(count - 1, -1, -1):
-        code = np.int64(codes[index])
-        number, symbol = np.int64(chosen[code >> 4]), code & 15
+        code = np.int64(codes[_at(index)])
+        number, symbol = _at(chosen[_at(code >> 4)]), _at(code & 15)
         frequency, start = FAMILY[number, symbol], starts[number, symbol]
-        state = states[index & 1]
+        state = states[_at(index & 1)]
         if state >= frequency << (32 - PRECISION):
             at -= 1
-            words[at] = state & 0xFFFF
+            words[_at(at)] = state & 0xFFFF
             state >>= 16
-        whole = state // frequency
-        states[index & 1] = (whole << PRECISION) + state - whole * frequency + start
+        # both are below 2^32, where a quotient in float64 is rounded down as it should be
+        whole = np.int64(np.float64(state) / np.float64(frequency))
+        states[_at(index & 1)] = (whole << PRECISION) + state - whole * frequency + start
     for lane in (1, 0):
         words[at - 1] = states[lane] & 0xFFFF
         words[at - 2] = states[lane] >> 16
@@ -234,28 +235,43 @@ def pull(
         now, before = plane % (back + 1), (plane + back) % (back + 1)
         older = (plane + 1) % (back + 1) if plane >= back else before
         space, time = weights_of(mode, plane)
+        group = 16 * np.int64(plane_class[plane])
         ring[now] = 0
+        count = 0
         for row in range(rows):
-            count = runs_of(tiles[plane, row // SIDE], cols, runs)
-            line, own = q[plane, row], ring[now, row + 2]
-            kinds = spatial_class[row]
-            group = 16 * np.int64(plane_class[plane])
+            if row % SIDE == 0:
+                count = runs_of(tiles[plane, row // SIDE], cols, runs)
             for run in range(count):
                 start, stop = runs[run, 0], runs[run, 1]
                 row_sums(ring, now, before, older, row, start, stop, space, time, sums)
                 one = two = 0
                 for x in range(start, stop):
-                    near = (sums[x] + space * (2 * one + two)) >> 1
-                    shift = 0
-                    if near >= PLAIN:
-                        shift = halvings(near)
-                        near = PLAIN + bin_of_large(near, shift)
-                    number = np.int64(table[group + np.int64(kinds[x]), near])
+                    near = (sums[_at(x)] + space * (2 * one + two)) >> 1
+                    two, one = one, 0
                     slot = a & _MASK
-                    size = np.int64(slots[number << PRECISION | slot])
-                    part = np.int64(parts[number << 4 | size])
+                    shift = size = 0
+                    if near < PLAIN:
+                        kind = group + np.int64(spatial_class[_at(row), _at(x)])
+                        number = np.int64(table[_at(kind), _at(near)])
+                        # Mostly it is a zero. A processor that guesses so need not wait for the
+                        # tables: what follows no longer depends on them.
+                        part = np.int64(parts[_at(number << 4)])
+                        if slot < part >> 16:
+                            a = (part >> 16) * (a >> PRECISION) + slot
+                            if a < LOWEST:
+                                a = a << 16 | np.int64(words[_at(at)])
+                                at += 1
+                            a, b = b, a
+                            continue
+                    else:
+                        shift = halvings(near)
+                        kind = group + np.int64(spatial_class[_at(row), _at(x)])
+                        place = PLAIN + bin_of_large(near, shift)
+                        number = np.int64(table[_at(kind), _at(place)])
+                    size = np.int64(slots[_at(number << PRECISION | slot)])
+                    part = np.int64(parts[_at(number << 4 | size)])
                     a = (part >> 16) * (a >> PRECISION) + slot - (part & 0xFFFF)
-                    following = a << 16 | np.int64(words[at])
+                    following = a << 16 | np.int64(words[_at(at)])
                     if a < LOWEST:
                         a = following
                         at += 1
@@ -280,11 +296,11 @@ def pull(
                         bits += shift
                         if size > 0x7FFFFFFF:
                             return -1
-                    sign = (np.int64(signs[signed >> 3]) >> (signed & 7)) & 1
+                    sign = (np.int64(signs[_at(signed >> 3)]) >> (signed & 7)) & 1
                     signed += 1 if size else 0
-                    line[x] = (size ^ -sign) + sign
-                    two, one = one, min(size, LARGEST)
-                    own[x + 2] = one
+                    q[_at(plane), _at(row), _at(x)] = (size ^ -sign) + sign
+                    one = min(size, LARGEST)
+                    ring[_at(now), _at(row + 2), _at(x + 2)] = one
                 if at > word_count or signed > sign_bits:
                     return -1
     if a != LOWEST or b != LOWEST or at != word_count or bits != raw_bits:

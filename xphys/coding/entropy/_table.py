@@ -26,6 +26,8 @@ Bytes = NDArray[np.uint8]
 _COUNT = FAMILY.shape[0]
 _SLOTS = 32  # adaptive chances: 0 own row, 1-3 change or not, 4 sign, 5-20 length of a change
 _NEVER = 1 << 60
+_COSTS_OF_SYMBOL = np.ascontiguousarray(COSTS.T)
+_BIN_OF_SUM = np.concatenate([BIN_OF, np.arange(BINS - 12, BINS)])
 _STAY, _FIRST, _EACH = 120, 900, 300  # assumed cost of a change by 0, by 1, by each more; bits/256
 
 
@@ -38,7 +40,7 @@ def symbol_costs(counts: Integers) -> Integers:
             seen = counts[context, symbol]
             if seen:
                 for number in range(_COUNT):
-                    out[context, number] += seen * COSTS[number, symbol]
+                    out[context, number] += seen * _COSTS_OF_SYMBOL[symbol, number]
     return out
 
 
@@ -225,5 +227,4 @@ def read_table(
 
 def expand(rows: Integers) -> Bytes:
     """Rows of bins (classes, BINS) to rows of sums (classes, PLAIN + 12)."""
-    first = rows[:, BIN_OF]
-    return np.ascontiguousarray(np.concatenate([first, rows[:, BINS - 12 :]], axis=1), np.uint8)
+    return np.ascontiguousarray(rows.astype(np.uint8)[:, _BIN_OF_SUM])

@@ -37,8 +37,12 @@ def find_tiles(q: NDArray[np.int32], tiles: Bytes) -> int:
             for column in range(tiles.shape[2]):
                 start = SIDE * column
                 found = 0
-                for x in range(start, min(start + SIDE, cols)):
-                    found |= line[x]
+                if start + SIDE <= cols:  # a number of places that is known is taken at once
+                    for x in range(SIDE):
+                        found |= line[np.uint64(start + x)]
+                else:
+                    for x in range(start, cols):
+                        found |= line[x]
                 if found != 0:
                     tiles[plane, row // SIDE, column] = 1
     number = 0

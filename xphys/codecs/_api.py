@@ -14,6 +14,7 @@ import xarray as xr
 from xphys.codecs._graph import Scope, compressed
 from xphys.codecs._groups import compress_groups
 from xphys.codecs._options import AutoOptions
+from xphys.codecs._vectors import find_joinings
 from xphys.codecs.adapters.zarr_v3 import FrameCodec, Notice
 from xphys.codecs.wrapped import require_method
 from xphys.coding import Bounds, Request, methods
@@ -90,7 +91,10 @@ def compress(
         are checked after decoding: ``"mean"`` (its sum, to 1e-12 of the sum of magnitudes),
         ``"energy"`` (its sum of squares, to 1e-12), ``"positivity"`` (signs of variables that
         have only one), ``"spectrum"`` (energy of each shell of wavenumbers that holds over
-        1e-10 of all, to 5 %; a mapping ``{"spectrum": 0.01}`` states another tolerance). What
+        1e-10 of all, to 5 %; a mapping ``{"spectrum": 0.01}`` states another tolerance),
+        ``"momentum"`` (integral of ``density`` times each component of ``velocity``, to 1e-12;
+        without a density of the velocity alone), ``"divergence_free"`` (discrete divergence of
+        ``velocity`` and ``magnetic_field``, no larger than that of the original). What
         cannot be kept within the bounds is stored losslessly; so are integers.
     variables : iterable of names, optional
         Variables to compress; all numeric ones by default.
@@ -164,7 +168,8 @@ def compress(
             request = replace(request, extras=extras, preserve=_lengths(ds[variable], kept))
         requests[variable] = request
     together = options is None or options.together
-    data = compress_groups(ds, requests, scope, chunks) if together else {}
+    joinings, requests = find_joinings(ds, requests, chunks)
+    data = compress_groups(ds, requests, scope, chunks, joinings, together)
     for variable, request in requests.items():
         known = data.get(variable)
         out[variable] = _compress_variable(ds[variable], request, scope, chunks, notice, known)

@@ -18,6 +18,7 @@ from xphys.codecs._again import again
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
 from xphys.coding.frame import decode_chunk, encode_chunk
 from xphys.coding.header import parse
+from xphys.coding.predict import errors_of
 from xphys.coding.reference import merge, reference
 from xphys.coding.request import Request
 from xphys.io import DecodeLayer, Facts, PayloadLayer, PayloadSpec, attach_payload
@@ -91,9 +92,7 @@ def _decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 def describe(data: bytes) -> Facts:
     """What a manifest records of a chunk."""
-    header = parse(data)
-    unit = 2.0**header.exponent
-    return Facts(header.rms * unit, header.peak * unit, header.size)
+    return Facts(*errors_of(data), parse(data).size)
 
 
 def _measure(block: np.ndarray, axes: tuple[int, ...], before: np.ndarray | None) -> np.ndarray:

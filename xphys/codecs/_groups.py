@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -14,6 +14,7 @@ import xarray as xr
 from xphys.codecs._graph import Scope
 from xphys.codecs._together import compressed_together
 from xphys.coding.choice import AUTO
+from xphys.coding.predict import Joining
 from xphys.coding.predict.grid import CHEBYSHEV, PERIODIC, Grid, chebyshev_length
 from xphys.coding.request import Request
 from xphys.errors import SchemaError
@@ -33,8 +34,10 @@ def compress_groups(
     requests: Mapping[Hashable, Request],
     scope: str | tuple[str, ...],
     chunks: Mapping[str, int] | None,
+    joinings: Sequence[Joining] = (),
+    told: bool = True,
 ) -> dict[Hashable, da.Array]:
-    """Compressed arrays of those variables that may be told from others.
+    """Compressed arrays of those variables that may be told from others or must be kept together.
 
     Parameters
     ----------
@@ -46,26 +49,30 @@ def compress_groups(
         As in `compress`.
     chunks : mapping, optional
         As in `compress`.
+    joinings : sequence of Joining
+        Vectors whose components are corrected together.
+    told : bool, default True
+        Whether variables may be told from others.
 
     Returns
     -------
     dict
         Of variables that share dims, shape and chunks with others, on a grid for which there are
-        operators: periodic along two or three axes, or a layer between walls.
+        operators: periodic along two or three axes, or a layer between walls; and all components
+        of vectors that are corrected.
     """
     groups: dict[Any, list[Hashable]] = defaultdict(list)
+    needed = {name for j in joinings for name in (*j.members, j.density) if name is not None}
     for name, request in requests.items():
         da_ = ds[name]
         dims = tuple(map(str, da_.dims))
         stored = storage_chunks(dims, da_.shape, da_.dtype.itemsize, chunks)
-        fits = (
-            isinstance(name, str)
+        fits = name in needed or (
+            told
+            and isinstance(name, str)
             and "/" not in name
             and da_.dtype.kind == "f"
-            and request.bounds is not None
-            and request.method in _METHODS
-            and request.effort != "fast"
-            and request.preserve is None
+            and _tellable(request)
         )
         if fits:
             groups[dims, da_.shape, stored].append(name)
@@ -74,13 +81,23 @@ def compress_groups(
         grid = _grid(ds[names[0]])
         bytes_of_place = math.prod(stored) * sum(ds[n].dtype.itemsize for n in names)
         whole = all(stored[i] >= shape[i] for i, kind in enumerate(grid.kinds) if kind)
-        if len(names) > 1 and grid.usable and whole and bytes_of_place <= _LARGEST_PLACE:
+        fine = len(names) > 1 and grid.usable and whole and bytes_of_place <= _LARGEST_PLACE
+        fine = fine and all(_tellable(requests[n]) for n in names) and told
+        names = names if fine else [n for n in names if n in needed]
+        if names:
             blocks = dict(zip(dims, stored, strict=True))
             sources = {str(n): ds[n].chunk(blocks).data for n in names}
             asked = {str(n): requests[n] for n in names}
-            made = compressed_together(sources, stored, asked, Scope.of(dims, scope), grid)
+            here = tuple(j for j in joinings if set(j.members) <= set(names))
+            made = compressed_together(
+                sources, stored, asked, Scope.of(dims, scope), grid, here, told=fine
+            )
             out |= dict(made.items())
     return out
+
+
+def _tellable(request: Request) -> bool:
+    return request.bounds is not None and request.method in _METHODS and request.effort != "fast"
 
 
 def _grid(da_: xr.DataArray) -> Grid:

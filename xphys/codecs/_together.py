@@ -17,7 +17,15 @@ from dask.task_spec import List, Task, TaskRef
 from xphys.codecs._again import again
 from xphys.codecs._graph import Relation, Scope, describe, relation
 from xphys.codecs.adapters.zarr_v3 import FrameCodec
-from xphys.coding.predict import Grid, Plan, decode_predicted, encode_together, make_plan
+from xphys.coding.predict import (
+    Grid,
+    Joining,
+    Plan,
+    decode_predicted,
+    encode_place,
+    make_plan,
+    plan_apart,
+)
 from xphys.coding.predict.detect import SAMPLE_POINTS
 from xphys.coding.reference import reference
 from xphys.coding.request import Request
@@ -67,6 +75,7 @@ def _encode(
     requests: Mapping[str, Request],
     states: list[State],
     start: int,
+    joinings: tuple[Joining, ...],
 ) -> dict[str, bytes]:
     """Chunks of all variables; start is the number of their first step."""
     blocks = {n: np.asarray(b) for n, b in zip(names, sources, strict=True)}
@@ -74,7 +83,8 @@ def _encode(
     if grid.time is not None:
         steps = next(iter(blocks.values())).shape[grid.time]
         times = np.array(grid.times[start : start + steps])
-    return encode_together(plan, grid, blocks, requests, _resolved(blocks, states), times)
+    known = _resolved(blocks, states)
+    return encode_place(plan, grid, blocks, requests, known, times, joinings)
 
 
 def _decode(payloads: Mapping[str, bytes], name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -87,6 +97,8 @@ def compressed_together(
     requests: Mapping[str, Request],
     scope: Scope,
     grid: Grid,
+    joinings: tuple[Joining, ...] = (),
+    told: bool = True,
 ) -> dict[str, da.Array]:
     """Arrays of the values that a reader will get, some told from others.
 
@@ -102,6 +114,10 @@ def compressed_together(
         As in `compressed`.
     grid : Grid
         Of the arrays; chunks are whole along its axes.
+    joinings : tuple of Joining
+        Vectors whose components are corrected together.
+    told : bool, default True
+        Whether to look for what can be told from what.
 
     Returns
     -------
@@ -111,7 +127,8 @@ def compressed_together(
     """
     names = tuple(sources)
     sources = {name: source.rechunk(chunks) for name, source in sources.items()}
-    token = tokenize([s.name for s in sources.values()], names, chunks, requests, scope, grid)
+    arrays = [s.name for s in sources.values()]
+    token = tokenize(arrays, names, chunks, requests, scope, grid, joinings, told)
     related = {
         n: relation(s, requests[n], scope, tokenize(s.name, requests[n], scope))
         for n, s in sources.items()
@@ -131,12 +148,15 @@ def compressed_together(
     first = (0,) * len(numblocks)
     blocks, known = refs(first)
     samples = List(*(Task(None, _sample, block, whole) for block in blocks))
-    tasks[plan] = Task(plan, _plan, names, samples, grid, dict(requests), known)
+    if told:
+        tasks[plan] = Task(plan, _plan, names, samples, grid, dict(requests), known)
+    else:
+        tasks[plan] = Task(plan, plan_apart, names)
     for index in product(*map(range, numblocks)):
         blocks, known = refs(index)
         key = (place, *index)
         start = 0 if grid.time is None else index[grid.time] * chunks[grid.time]
-        asked = (names, List(*blocks), grid, dict(requests), known, start)
+        asked = (names, List(*blocks), grid, dict(requests), known, start, joinings)
         tasks[key] = Task(key, _encode, TaskRef(plan), *asked)
     graph = HighLevelGraph.from_collections(
         place, MaterializedLayer(tasks), [*sources.values(), *beside]

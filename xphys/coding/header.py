@@ -2,7 +2,8 @@
 
 All numbers little-endian, integers marked v in groups of seven bits::
 
-    4s magic | u16 bytes of the header | u8 dtype, + 128 if corrected | u8 axes * 16 + time axis
+    4s magic | u16 bytes of the header | u8 dtype, + 128 if corrected, + 32 if joined
+    u8 axes * 16 + time axis
     i16 exponent | u16 axes with weights of their own, + 2**15 if predicted
     f4 rms error | f4 largest error
     v shape, one for each axis | v steps per block
@@ -31,7 +32,7 @@ _DIGEST = 8
 FRONT = 2048
 _MOST_BLOCKS = 128
 _PREDICTED = 1 << 15
-_CORRECTED = 1 << 7
+_CORRECTED, _JOINED = 1 << 7, 1 << 5
 # A block is decoded as a whole: unless one step is larger, its values take no more memory.
 _LARGEST_BLOCK = 64 * 2**20
 
@@ -120,6 +121,8 @@ class Header:
         Bytes of the header.
     corrected : bool
         Lossy blocks have a correction that keeps invariants (see `preserve`).
+    joined : bool
+        The decoded values are components of a vector that are corrected together.
     """
 
     dtype: np.dtype
@@ -134,6 +137,17 @@ class Header:
     blocks: tuple[Block, ...]
     size: int = 0
     corrected: bool = False
+    joined: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """True if no other chunk is needed to decode this one."""
+        return not (self.predicted or self.joined)
+
+    @property
+    def end(self) -> int:
+        """Bytes of the header and all blocks."""
+        return self.blocks[-1].offset + self.blocks[-1].length if self.blocks else self.size
 
     def span(self, index: int) -> slice:
         """Steps along the axis that a block holds."""
@@ -152,7 +166,7 @@ class Header:
         head = FRAME_FIXED.pack(
             FRAME_MAGIC,
             FRAME_FIXED.size + len(lists) + _DIGEST,
-            FRAME_DTYPES.index(self.dtype) + _CORRECTED * self.corrected,
+            FRAME_DTYPES.index(self.dtype) + _CORRECTED * self.corrected + _JOINED * self.joined,
             len(self.shape) * 16 + self.axis,
             self.exponent,
             sum(1 << axis for axis in self.weighted) + _PREDICTED * self.predicted,
@@ -209,7 +223,8 @@ def parse(data: bytes) -> Header:
         raise CorruptDataError(f"expected a header of {size} bytes, got {len(data)}")
     if digest(data[: size - _DIGEST]) != data[size - _DIGEST : size]:
         raise CorruptDataError("the header of a chunk does not match its digest")
-    corrected, dtype = bool(dtype & _CORRECTED), dtype & ~_CORRECTED
+    corrected, joined = bool(dtype & _CORRECTED), bool(dtype & _JOINED)
+    dtype &= ~(_CORRECTED | _JOINED)
     if dtype >= len(FRAME_DTYPES):
         raise CorruptDataError(f"expected a dtype number below {len(FRAME_DTYPES)}, found {dtype}")
     ndim, axis = divmod(axes, 16)
@@ -232,6 +247,7 @@ def parse(data: bytes) -> Header:
         weighted=groups,
         predicted=bool(weighted & _PREDICTED),
         corrected=corrected,
+        joined=joined,
         rms=rms,
         peak=peak,
         blocks=tuple(blocks),

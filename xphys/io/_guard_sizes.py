@@ -156,7 +156,7 @@ def _lz4(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
 def _frame(data: memoryview, limit: int, config: Mapping[str, Any]) -> int:
     """Size of a chunk of xphys.frame; its decoder holds everything else against the header."""
     magic, size, dtype, axes, *_ = FRAME_FIXED.unpack(_take(data, 0, FRAME_FIXED.size))
-    number = dtype & 0x7F  # above that a flag
+    number = dtype & 0x5F  # the others are flags
     if magic != FRAME_MAGIC or number >= len(FRAME_DTYPES):
         raise CorruptDataError(f"expected a chunk that starts with {FRAME_MAGIC!r}")
     reader = Reader(bytes(data[FRAME_FIXED.size : size]))

@@ -124,7 +124,7 @@ class FrameCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
             return None
         header = parse(front.to_bytes())
         _check_fits(header, chunk_spec)
-        if header.predicted:  # what it is predicted from is decoded as a whole, too
+        if not header.alone:  # what it needs is decoded as a whole, too
             everything = tuple(slice(0, n) for n in shape)
             values = await self._decode_part(byte_getter, everything, chunk_spec)
             if values is None:
@@ -188,7 +188,7 @@ def _padded(header: Header, spec: ArraySpec, make: Any) -> np.ndarray:
 
 
 async def _siblings(byte_getter: ByteGetter, data: bytes, spec: ArraySpec) -> dict[str, bytes]:
-    """Chunks at the same place of all variables that a chunk is predicted from."""
+    """Chunks at the same place of all variables that a chunk needs to be decoded."""
     found: dict[str, bytes] = {}
     todo = [data]
     while todo:
@@ -197,9 +197,7 @@ async def _siblings(byte_getter: ByteGetter, data: bytes, spec: ArraySpec) -> di
         for name in here:
             if name not in found:
                 if len(found) == _MOST_SIBLINGS:
-                    raise CorruptDataError(
-                        f"a chunk is predicted from more than {_MOST_SIBLINGS} others"
-                    )
+                    raise CorruptDataError(f"a chunk needs more than {_MOST_SIBLINGS} others")
                 found[name] = await _sibling(byte_getter, name, spec)
                 todo.append(found[name])
         if here:  # before anything is read that a changed one names
@@ -214,14 +212,14 @@ async def _sibling(byte_getter: ByteGetter, name: str, spec: ArraySpec) -> bytes
     cut = len(parts) - max(len(spec.shape), 1) - 1
     if store is None or cut < 1 or parts[cut] != "c" or "/" in name or name in ("", ".", ".."):
         raise CorruptDataError(
-            f"the chunk is predicted from {name!r}, which cannot be found from {path!r}: expected "
+            f"the chunk is coded with {name!r}, which cannot be found from {path!r}: expected "
             "a Zarr v3 array with keys such as variable/c/0/0, without shards"
         )
     key = "/".join((*parts[: cut - 1], name, *parts[cut:]))
     data = await store.get(key, spec.prototype)
     if data is None:
         raise CorruptDataError(
-            f"the chunk is predicted from {name!r}, of which {key} is missing: these variables "
+            f"the chunk is coded with {name!r}, of which {key} is missing: these variables "
             "have to be stored together"
         )
     return bytes(data.to_bytes())
@@ -230,7 +228,7 @@ async def _sibling(byte_getter: ByteGetter, name: str, spec: ArraySpec) -> bytes
 def _decode(data: bytes, spec: ArraySpec, payloads: Mapping[str, bytes]) -> NDBuffer:
     header = parse(data)
     _check_fits(header, spec)
-    values = decode_predicted(data, payloads) if header.predicted else decode_chunk(data)
+    values = decode_chunk(data) if header.alone else decode_predicted(data, payloads)
     if header.shape != (spec.shape or (1,)):
         whole = _padded(header, spec, np.empty)
         whole[tuple(slice(0, n) for n in header.shape)] = values

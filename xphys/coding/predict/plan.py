@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["CARRIED", "MODES", "WALLS", "Plan", "Step", "Term", "needed_by"]
+__all__ = ["CARRIED", "MODES", "WALLS", "Plan", "Step", "Term", "needed_by", "plan_apart"]
 
 MODES, WALLS = "modes", "walls"
 CARRIED = "carried"
@@ -72,6 +72,11 @@ class Plan:
     def decoded(self) -> frozenset[str]:
         """Variables whose decoded values are needed on the way."""
         return frozenset(name for step in self.steps for name in step.bases)
+
+
+def plan_apart(names: Sequence[str]) -> Plan:
+    """Every variable by itself."""
+    return Plan(tuple(Step(name) for name in names))
 
 
 def needed_by(name: str, found: Mapping[str, Step]) -> set[str]:

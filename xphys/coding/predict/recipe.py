@@ -14,9 +14,10 @@ the banded weights, 16-bit integers that follow in the order of the terms.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,19 @@ from xphys._streams import Reader, join_planes, split_planes
 from xphys.coding.header import digest, parse
 from xphys.errors import CorruptDataError
 
-__all__ = ["Carried", "Recipe", "RecipeTerm", "bases_of", "check_bases", "join", "split"]
+__all__ = [
+    "Carried",
+    "Recipe",
+    "RecipeTerm",
+    "check_recipe",
+    "join",
+    "recipe_bases",
+    "split",
+    "within",
+]
 
 _DIGEST = 8
+_LENGTH = struct.Struct("<I")
 _LARGEST = 2**24
 _MOST_TERMS = 64
 _MOST_BASES = 32
@@ -197,8 +208,20 @@ def _bands(data: bytes, count: int) -> np.ndarray:
     return join_planes(data, np.dtype("<i2")).reshape(count, -1) if count else np.zeros((0, 0))
 
 
-def _mark(body: bytes, recipe: Recipe, payloads: Mapping[str, bytes]) -> bytes:
-    return digest(body + b"".join(digest(payloads[name]) for name in recipe.bases))
+def within(data: bytes) -> bytes:
+    """A stored chunk as it was before it was joined to others (see `joint`)."""
+    header = parse(data)
+    if not header.joined:
+        return data
+    length = _LENGTH.unpack(data[-_LENGTH.size :])[0] if len(data) > _LENGTH.size else 0
+    end = len(data) - _LENGTH.size - _DIGEST - length
+    if end < header.end:
+        raise CorruptDataError("a chunk ends before what joins it to others")
+    return replace(header, joined=False).pack() + data[header.size : end]
+
+
+def _mark(body: bytes, parts: Iterable[bytes]) -> bytes:
+    return digest(body + b"".join(map(digest, parts)))
 
 
 def join(chunk: bytes, recipe: Recipe, payloads: Mapping[str, bytes]) -> bytes:
@@ -219,21 +242,21 @@ def join(chunk: bytes, recipe: Recipe, payloads: Mapping[str, bytes]) -> bytes:
         What is stored.
     """
     body = recipe.pack()
-    return chunk + body + _mark(body, recipe, payloads)
+    return chunk + body + _mark(body, (payloads[name] for name in recipe.bases))
 
 
 def split(data: bytes) -> tuple[bytes, Recipe | None]:
-    """A stored chunk without its recipe, and the recipe if it has one."""
-    header = parse(data)
+    """A stored chunk without what stands behind it, and the recipe if it has one."""
+    header, data = parse(data), within(data)
     if not header.predicted:
         return data, None
-    end = header.blocks[-1].offset + header.blocks[-1].length if header.blocks else header.size
+    end = header.end
     if len(data) < end + _DIGEST:
         raise CorruptDataError("a chunk ends before the recipe of its prediction")
     return data[:end], _unpack(data[end:-_DIGEST])
 
 
-def bases_of(data: bytes) -> tuple[str, ...]:
+def recipe_bases(data: bytes) -> tuple[str, ...]:
     """Names of the variables that a stored chunk is predicted from.
 
     Parameters
@@ -255,7 +278,7 @@ def bases_of(data: bytes) -> tuple[str, ...]:
     return () if recipe is None else recipe.bases
 
 
-def check_bases(data: bytes, payloads: Mapping[str, bytes]) -> None:
+def check_recipe(data: bytes, payloads: Mapping[str, bytes]) -> None:
     """Refuse chunks of bases that are not the ones that a chunk was predicted from.
 
     Parameters
@@ -263,7 +286,7 @@ def check_bases(data: bytes, payloads: Mapping[str, bytes]) -> None:
     data : bytes
         The whole chunk.
     payloads : mapping of str to bytes
-        Chunks of at least the variables that `bases_of` names.
+        Chunks of at least the variables that `recipe_bases` names.
 
     Raises
     ------
@@ -272,8 +295,9 @@ def check_bases(data: bytes, payloads: Mapping[str, bytes]) -> None:
     """
     chunk, recipe = split(data)
     if recipe is not None:
-        body = data[len(chunk) : -_DIGEST]
-        if _mark(body, recipe, payloads) != data[-_DIGEST:]:
+        rest = within(data)[len(chunk) :]
+        parts = (within(payloads[name]) for name in recipe.bases)
+        if _mark(rest[:-_DIGEST], parts) != rest[-_DIGEST:]:
             raise CorruptDataError(
                 f"the chunk is predicted from {', '.join(recipe.bases)}: one of these, or how it "
                 "is predicted, was changed after it was written"

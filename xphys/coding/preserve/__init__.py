@@ -5,7 +5,29 @@ changes that bring them about: whoever decodes works those out from the values a
 the invariants hold where another machine rounds an inverse transform differently.
 """
 
-from xphys.coding.preserve._apply import apply, correct
-from xphys.coding.preserve._request import NAMES, Preserve
+from typing import TYPE_CHECKING
 
-__all__ = ["NAMES", "Preserve", "apply", "correct"]
+from xphys._lazy import attach
+from xphys.coding.preserve._apply import apply, correct
+from xphys.coding.preserve._request import NAMES, TOGETHER, Preserve
+
+if TYPE_CHECKING:
+    from xphys.coding.preserve._joint import Setup as Setup
+    from xphys.coding.preserve._joint import restore_together as restore_together
+    from xphys.coding.preserve._search import correct_together as correct_together
+
+__all__ = [
+    "NAMES",
+    "TOGETHER",
+    "Preserve",
+    "Setup",
+    "apply",
+    "correct",
+    "correct_together",
+    "restore_together",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {"Setup": "._joint", "correct_together": "._search", "restore_together": "._joint"},
+)

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xphys._streams import Reader, varint
-from xphys.coding.preserve._packed import read_numbers, read_steps, write_numbers, write_steps
+from xphys.coding.preserve._packed import (
+    read_numbers,
+    read_steps,
+    scales_of,
+    write_numbers,
+    write_steps,
+)
 from xphys.coding.preserve._request import Preserve
 from xphys.coding.preserve._spectrum import LOST, Shells
 from xphys.coding.preserve._sums import settle
 from xphys.errors import CorruptDataError
 
-__all__ = ["apply", "correct"]
+__all__ = ["apply", "correct", "fields_of", "restored"]
 
 _SUMS, _ENERGY, _FLOOR, _SHELLS = 1, 2, 4, 8
 _FLOAT = struct.Struct("<d")
@@ -117,7 +123,7 @@ def _read(reader: Reader, y: np.ndarray, fixed: np.ndarray | None, exponent: int
     return _Plan(axes, **found)  # type: ignore[arg-type]
 
 
-def _fields(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def fields_of(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """(field, points along axes...): a view where axes are the last ones."""
     moved = np.moveaxis(array, axes, range(array.ndim - len(axes), array.ndim))
     return moved.reshape(-1, *moved.shape[moved.ndim - len(axes) :])
@@ -125,7 +131,7 @@ def _fields(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 def _scaled(array: np.ndarray, axes: tuple[int, ...], exponent: int) -> np.ndarray:
     """Fields in units of 2**exponent."""
-    return np.asarray(np.ldexp(_fields(array, axes).astype(np.float64), -exponent))
+    return np.asarray(np.ldexp(fields_of(array, axes).astype(np.float64), -exponent))
 
 
 def _sums(
@@ -138,15 +144,15 @@ def _sums(
         total, count = flat.sum(axis=1), np.full(len(flat), flat.shape[1])
         away = flat - (total / count)[:, None]
     else:
-        taken = ~_fields(fixed, axes).reshape(flat.shape)
+        taken = ~fields_of(fixed, axes).reshape(flat.shape)
         flat = np.where(taken, flat, 0.0)
         total, count = flat.sum(axis=1), np.maximum(taken.sum(axis=1), 1)
         away = np.where(taken, flat - (total / count)[:, None], 0.0)
     return total, np.abs(flat).sum(axis=1), (away * away).sum(axis=1), (flat * flat).sum(axis=1)
 
 
-def _restored(fields: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
-    """Inverse of `_fields`."""
+def restored(fields: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
+    """Inverse of `fields_of`."""
     others = tuple(n for i, n in enumerate(shape) if i not in axes)
     moved = fields.reshape(*others, *fields.shape[1:])
     return np.moveaxis(moved, range(len(others), len(shape)), axes)
@@ -154,8 +160,8 @@ def _restored(fields: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...])
 
 def _run(y: np.ndarray, fixed: np.ndarray | None, exponent: int, plan: _Plan) -> np.ndarray:
     """Change y as planned; True for each field that came out as it should."""
-    fields = _fields(y, plan.axes).copy()
-    free = np.ones(fields.shape, bool) if fixed is None else ~_fields(fixed, plan.axes)
+    fields = fields_of(y, plan.axes).copy()
+    free = np.ones(fields.shape, bool) if fixed is None else ~fields_of(fixed, plan.axes)
     reached = np.ones(len(fields), bool)
     for i, field in enumerate(fields):
         here = free[i]
@@ -176,7 +182,7 @@ def _run(y: np.ndarray, fixed: np.ndarray | None, exponent: int, plan: _Plan) ->
             flat = field.reshape(-1)
             total = float(plan.total[i])
             reached[i] = settle(flat, here.reshape(-1), exponent, total, energy, plan.floor)
-    y[...] = _restored(fields, y.shape, plan.axes)
+    y[...] = restored(fields, y.shape, plan.axes)
     return reached
 
 
@@ -240,11 +246,16 @@ def correct(
         True in fields that cannot be corrected: they must be exact.
     """
     plan = _plan(x, y, fixed, exponent, axes, preserve)
-    data = plan.pack()
-    out = y.copy()
-    with np.errstate(all="ignore"):
-        apply(Reader(data), out, fixed, exponent)
-        wrong = _wrong(x, out, fixed, exponent, axes, preserve, plan)
+    for _ in range(2):
+        data, out = plan.pack(), y.copy()
+        with np.errstate(all="ignore"):
+            apply(Reader(data), out, fixed, exponent)
+            wrong = _wrong(x, out, fixed, exponent, axes, preserve, plan)
+        if not wrong.any() or plan.sizes is None:
+            break
+        # what rounding leaves may be too much on top of coarse numbers: finer ones
+        powers = None if plan.powers is None else plan.powers / 4
+        plan = replace(plan, sizes=plan.sizes / 4, powers=powers)
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     return data, out, np.broadcast_to(wrong.reshape(shape), x.shape)
 
@@ -258,7 +269,7 @@ def _plan(
     preserve: Preserve,
 ) -> _Plan:
     fields = _scaled(x, axes, exponent)
-    free = ~_fields(fixed, axes)
+    free = ~fields_of(fixed, axes)
     found: dict[str, object] = {}
     if "spectrum" in preserve.names and np.isfinite(fields).all():
         lengths = preserve.lengths or x.shape
@@ -285,7 +296,9 @@ def _plan(
         near = _sums(y, fixed, exponent, axes)
         found |= {"total": total, "sizes": sizes, "near": (near[0], near[2])}
         if "energy" in preserve.names:
-            found |= {"energy": energy, "powers": powers}
+            count = math.prod(fields.shape[1:])
+            found["sizes"], found["powers"] = scales_of(total, sizes, powers, count)
+            found["energy"] = energy
     return _Plan(axes, **found)  # type: ignore[arg-type]
 
 
@@ -299,7 +312,7 @@ def _wrong(
     plan: _Plan,
 ) -> np.ndarray:
     """True for each field that misses what was asked."""
-    taken = ~_fields(fixed, axes)
+    taken = ~fields_of(fixed, axes)
     a = np.where(taken, _scaled(x, axes, exponent), 0.0)
     b = np.where(taken, _scaled(y, axes, exponent), 0.0)
     points = tuple(range(1, a.ndim))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xphys.errors import BoundError, UnknownNameError
 
 __all__ = ["NAMES", "Preserve"]
 
-#: Of a single variable.
-NAMES = ("mean", "energy", "spectrum", "positivity")
+#: What can be preserved.
+NAMES = ("mean", "energy", "spectrum", "positivity", "momentum", "divergence_free")
+#: Of them those that take several variables.
+TOGETHER = ("momentum", "divergence_free")
 _TOLERANCE = 5e-2
 
 
 @dataclass(frozen=True)
 class Preserve:
-    """Invariants of the fields of one variable; equal by value, JSON in and out.
+    """Invariants of the fields of a variable; equal by value, JSON in and out.
 
     Parameters
     ----------
@@ -47,6 +50,11 @@ class Preserve:
         if not (math.isfinite(self.tolerance) and 1e-6 <= self.tolerance < 1):
             raise BoundError(f"expected a tolerance from 1e-6 to below 1, got {self.tolerance!r}")
         object.__setattr__(self, "names", tuple(n for n in NAMES if n in self.names))
+
+    def without(self, names: Iterable[str]) -> Preserve | None:
+        """The same without some names; None if nothing is left."""
+        left = tuple(n for n in self.names if n not in names)
+        return replace(self, names=left) if left else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: a mapping of scalars and a list of them."""

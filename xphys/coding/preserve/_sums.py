@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["settle"]
 
 # Relative errors of sums aimed at and still taken; what is promised is 1e-12.
-_AIM, _TAKEN = 2e-13, 4e-13
+_AIM, _TAKEN = 1.2e-13, 4e-13
 _POINTS = 2**16  # that may be moved for a sum
 _PAIRS = 2**13  # points among which pairs are sought
 _FAR = 64  # units by which a point is moved at most

@@ -121,13 +121,13 @@ def given(watched: Watched) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     """Coding a chunk again in the basis and with the step that were found, and its values."""
     assert watched.arguments is not None
     x, axis, limits, request = watched.arguments
-    job = transform._Job(x, axis, limits, request, 1 / 3.3)
+    job = transform._Job(x, axis, limits.squared, request)
     best = min((job.code(chosen) for chosen in job.choose()), key=lambda o: o.size)
     step = plain_step(best.blocks[0].step)
 
     def code() -> Any:
         trial = Trial(transform._cut(job.y, axis, best.extent), best.kinds, best.target, job.mean)
-        q = trial.integers(step, job.refined, 0.38)
+        q = trial.integers(step, job.refined)
         made = trial.blocks(step, q)
         streams = [write(b, one, request.effort) for b, one in zip(made, q, strict=True)]
         return made, q, streams

@@ -30,7 +30,7 @@ TINY = 2**12
 _THIN = 300
 # The shorter ones likewise, unless the data are small too.
 _SHORT_AND_THIN, _FEW = 600, 2**18
-_MIXING_GAIN, _MIXING_GAIN_OF_LONG = 0.9, 0.65
+_MIXING_GAIN, _MIXING_GAIN_OF_LONG = 0.9, 0.8
 _SAMPLE, _SAMPLED = 2**17, 2**13  # coefficients, and how many of them are not zero
 
 

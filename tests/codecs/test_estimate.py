@@ -72,6 +72,17 @@ def test_through_the_accessor_and_without_time() -> None:
     assert float(found.ratio[0]) > 1
 
 
+def test_cost_of_invariants_is_told() -> None:
+    ds = _waves()[["u"]]
+    asked: dict[str, Any] = {"vrmse": 1e-2, "method": "transform", "effort": "fast"}
+    found = codecs.estimate_compression(ds, **asked, preserve=iter(["energy"])).compute()
+    free = codecs.estimate_compression(ds, **asked).compute()
+    assert "preserve_cost" not in free
+    more = float(free.ratio[0] / found.ratio[0]) - 1
+    assert 0 < more < 0.2
+    assert float(found.preserve_cost[0]) == pytest.approx(more)
+
+
 def test_errors_are_those_of_compress() -> None:
     with pytest.raises(UnknownNameError):
         codecs.estimate_compression(_waves(), method="magic")

@@ -61,7 +61,8 @@ def estimate_compression(
         Of dim ``variable`` (the variables that would be compressed): ``ratio`` (original bytes
         over coded ones), ``seconds`` (for the whole variable, on one thread of the machine that
         computes this; variables that are coded together share their time) and ``method`` (which
-        codes most blocks). Nothing is computed until it is asked for.
+        codes most blocks); with ``preserve`` also ``preserve_cost``, the bytes more that it takes
+        as a share of those without it. Nothing is computed until it is asked for.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def estimate_compression(
         "scope": scope,
         "method": method,
         "effort": effort,
-        "preserve": preserve,
+        "preserve": preserve if isinstance(preserve, str | Mapping) else tuple(preserve),
         "variables": variables
         if variables is None or isinstance(variables, str)
         else list(variables),
@@ -106,7 +107,7 @@ def estimate_compression(
     count = len(names)
     numbers = da.from_delayed(measured[0], (2, count), np.float64)
     methods = da.from_delayed(measured[1], (count,), _NAME)
-    return xr.Dataset(
+    found = xr.Dataset(
         {
             "ratio": ("variable", numbers[0], {"units": "1", "long_name": "compression ratio"}),
             "seconds": ("variable", numbers[1], {"units": "s", "long_name": "time to compress"}),
@@ -114,6 +115,13 @@ def estimate_compression(
         },
         coords={"variable": [str(name) for name in names]},
     )
+    if arguments["preserve"]:
+        freely = {**arguments, "preserve": ()}
+        free = dask.delayed(_measure, pure=True)(sample, freely, names, shares)
+        ratio = da.from_delayed(free[0], (2, count), np.float64)[0]
+        about = {"units": "1", "long_name": "bytes more than without preserve, as a share"}
+        found["preserve_cost"] = ("variable", ratio / numbers[0] - 1, about)
+    return found
 
 
 def _sample(ds: xr.Dataset) -> xr.Dataset:

@@ -19,7 +19,7 @@ _AIM, _TAKEN = 1.2e-13, 4e-13
 _POINTS = 2**16  # that may be moved for a sum
 _PAIRS = 2**13  # points among which pairs are sought
 _FAR = 64  # units by which a point is moved at most
-_ROUNDS, _MOVES = 3, 24
+_ROUNDS, _MOVES, _KINDS = 3, 24, 8
 _SCALINGS = 16
 _REFERENCES = 64
 
@@ -61,7 +61,7 @@ def settle(
     lowest = None if floor is None else float(np.ldexp(floor, -exponent))
     mean = total / places.size
     field = _Field(_scale(v, mean, energy, lowest), y.dtype, exponent)
-    reached = field.reach_total(total)
+    reached = field.reach_total(total, apart=floor is None)
     if energy is not None:
         for _ in range(_ROUNDS):
             if field.reach_energy(mean, energy):
@@ -132,8 +132,13 @@ class _Field:
         """Places spread over the field."""
         return np.arange(0, self._v.size, max(self._v.size // _POINTS, 1))
 
-    def reach_total(self, total: float) -> bool:
-        """Move points until the sum is as given."""
+    def reach_total(self, total: float, *, apart: bool = False) -> bool:
+        """Move points until the sum is as given.
+
+        Where units in the last place are too coarse for that, and ``apart`` allows it, the
+        smallest point takes what is left: others are moved so that it gets close to zero, where
+        numbers are fine.
+        """
         size = float(np.abs(self._v).sum())
         rest = total - float(self._v.sum())
         for most in (1, _FAR):
@@ -141,17 +146,35 @@ class _Field:
                 return True
             if not math.isfinite(rest):
                 return False
-            places = self._sample()
-            units = self._units(places)
-            kinds = np.unique(units[units > 0])[::-1]
-            for unit in kinds:
-                chosen = places[units == unit]
-                steps = round(rest / unit) if unit == kinds[-1] else math.trunc(rest / unit)
-                steps = min(max(steps, -most * chosen.size), most * chosen.size)
-                self._spread(chosen, steps, unit)
-                rest -= steps * float(unit)
+            self._take_up(rest, self._sample(), most)
+            rest = total - float(self._v.sum())
+        if apart and abs(rest) > _TAKEN * size and self._v.size > 1:
+            self._put_apart(total)
             rest = total - float(self._v.sum())
         return abs(rest) <= _TAKEN * size
+
+    def _put_apart(self, total: float) -> None:
+        """Bring the smallest point close to zero, so that it can take what the others leave."""
+        smallest, places = int(np.argmin(np.abs(self._v))), self._sample()
+        self._v[smallest] = 0.0
+        shift = (total - float(self._v.sum())) / (self._v.size - 1)
+        self._v = self._round(self._v + shift)
+        self._v[smallest] = 0.0
+        rest = total - float(self._v.sum())
+        rest = self._take_up(rest, places[places != smallest], _FAR)
+        self._v[smallest] = self._round(np.array([rest]))[0]
+
+    def _take_up(self, rest: float, places: np.ndarray, most: int) -> float:
+        """Move points by up to so many units until the sum is larger by rest; what is left."""
+        units = self._units(places)
+        kinds = np.unique(units[units > 0])[::-1]
+        for unit in kinds:
+            chosen = places[units == unit]
+            steps = round(rest / unit) if unit == kinds[-1] else math.trunc(rest / unit)
+            steps = min(max(steps, -most * chosen.size), most * chosen.size)
+            self._spread(chosen, steps, unit)
+            rest -= steps * float(unit)
+        return rest
 
     def _spread(self, places: np.ndarray, steps: int, unit: float) -> None:
         """Move points by steps units in all."""
@@ -181,7 +204,7 @@ class _Field:
         places = self._sample()
         units = self._units(places)
         kinds, counts = np.unique(units[units > 0], return_counts=True)
-        for unit in kinds[np.argsort(-counts, kind="stable")][:3]:
+        for unit in kinds[np.argsort(-counts, kind="stable")][:_KINDS]:
             chosen = places[units == unit]
             pairs = _Pairs(self._v[chosen := chosen[:: max(chosen.size // _PAIRS, 1)]], float(unit))
             rest = pairs.move(rest, _AIM * size)

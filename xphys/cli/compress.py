@@ -50,8 +50,8 @@ def compress(
     preserve: Annotated[
         str,
         typer.Option(
-            help="Invariants to keep, with commas: mean, energy, positivity, spectrum "
-            "(spectrum=0.01 for another tolerance)."
+            help="Invariants to keep, with commas: mean, energy, momentum, divergence_free, "
+            "positivity, spectrum (spectrum=0.01 for another tolerance)."
         ),
     ] = "",
     variables: Annotated[

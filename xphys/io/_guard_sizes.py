@@ -30,7 +30,7 @@ __all__ = ["LARGEST_DICTIONARY", "MEASURES", "text_items"]
 LARGEST_DICTIONARY = 2**26
 _PIECE, _STEP = 2**16, 2**20
 
-_ZSTD_MAGIC, _ZSTD_SKIP = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
+_ZSTD_SKIP = b"\x2a\x4d\x18"
 _BLOSC = struct.Struct("<BBBBIII")
 
 Measure = Callable[[memoryview, int, Mapping[str, Any]], int]

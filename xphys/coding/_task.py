@@ -10,6 +10,7 @@ from xphys.coding import _values, preserve
 from xphys.coding._errors import measure_floats, measure_integers
 from xphys.coding.bounds import ULP_MARGIN, Allowance
 from xphys.coding.method import Method
+from xphys.coding.reference import parts_of
 
 __all__ = ["SLACK", "Task", "measure", "ulps"]
 
@@ -82,11 +83,7 @@ def measure(
     size = np.ldexp(_values.weights(exponents) * slack, task.exponent)
     units = ulps(x.dtype, slack, task.preserve is not None)
     sums, peak, count = np.zeros(exponents.shape), 0.0, 0
-    for index in np.ndindex(exponents.shape):
-        where = tuple(
-            slice(i, i + 1) if n > 1 else slice(None)
-            for i, n in zip(index, exponents.shape, strict=True)
-        )
+    for index, where in parts_of(exponents.shape):
         chosen = np.ascontiguousarray(bad[where])
         limits = (task.exponent, float(absolute[index]), task.allowance.relative)
         if x.dtype.kind == "f":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numba import njit
 
 from xphys.coding import exact
 
-__all__ = ["merge", "reference"]
+__all__ = ["merge", "parts_of", "reference"]
 
 _GATHERED = ("count", "mean", "squares", "low", "high", "least")
 # exponent: all other numbers are divided by 2**exponent (squares: by 4**exponent), so that the
@@ -164,3 +164,10 @@ def _physical(parts: np.ndarray) -> np.ndarray:
         else:
             largest = max(largest, peaks[i])
     return keep
+
+
+def parts_of(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Index of each state of that shape, and where the points that it is of lie in the array."""
+    for index in np.ndindex(shape):
+        pairs = zip(index, shape, strict=True)
+        yield index, tuple(slice(i, i + 1) if n > 1 else slice(None) for i, n in pairs)

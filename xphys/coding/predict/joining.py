@@ -15,7 +15,7 @@ from xphys.coding.predict.grid import Grid
 from xphys.coding.predict.joint import Joint, write_joint
 from xphys.coding.predict.plan import Plan
 from xphys.coding.predict.together import decode_predicted, decode_raw, encode_together
-from xphys.coding.reference import reference
+from xphys.coding.reference import parts_of, reference
 from xphys.coding.request import Request
 
 __all__ = ["Joining", "encode_place"]
@@ -200,11 +200,7 @@ def _error(
     exponent = math.frexp(float(np.abs(x).max()))[1]
     allowance = request.bounds.allowance(state, exponent)
     share, total, peak = 0.0, 0.0, 0.0
-    for index in np.ndindex(state.shape):
-        where = tuple(
-            slice(i, i + 1) if n > 1 else slice(None)
-            for i, n in zip(index, state.shape, strict=True)
-        )
+    for index, where in parts_of(state.shape):
         a, b = np.ascontiguousarray(x[where]), np.ascontiguousarray(y[where])
         bad = np.zeros(a.shape, bool)
         squared, most, _ = measure_floats(a, b, exponent, math.inf, math.inf, 0.0, _ULPS, bad)

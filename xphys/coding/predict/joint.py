@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xphys._streams import Reader, varint
-from xphys.coding.header import digest, parse
-from xphys.coding.predict.recipe import within
+from xphys.coding.header import parse
+from xphys.coding.predict.recipe import mark, within
 from xphys.errors import CorruptDataError
 
 __all__ = ["Joint", "check_joint", "errors_of", "joined_to", "joint_of", "write_joint"]
@@ -113,7 +113,7 @@ def joint_of(data: bytes) -> Joint | None:
 
 
 def _mark(body: bytes, joint: Joint, payloads: Mapping[str, bytes]) -> bytes:
-    return digest(body + b"".join(digest(within(payloads[name])) for name in joint.names))
+    return mark(body, (within(payloads[name]) for name in joint.names))
 
 
 def write_joint(joint: Joint, payloads: Mapping[str, bytes]) -> bytes:

@@ -32,6 +32,7 @@ __all__ = [
     "RecipeTerm",
     "check_recipe",
     "join",
+    "mark",
     "recipe_bases",
     "split",
     "within",
@@ -220,7 +221,8 @@ def within(data: bytes) -> bytes:
     return replace(header, joined=False).pack() + data[header.size : end]
 
 
-def _mark(body: bytes, parts: Iterable[bytes]) -> bytes:
+def mark(body: bytes, parts: Iterable[bytes]) -> bytes:
+    """Digest of what stands behind a chunk and of the chunks that it needs."""
     return digest(body + b"".join(map(digest, parts)))
 
 
@@ -242,7 +244,7 @@ def join(chunk: bytes, recipe: Recipe, payloads: Mapping[str, bytes]) -> bytes:
         What is stored.
     """
     body = recipe.pack()
-    return chunk + body + _mark(body, (payloads[name] for name in recipe.bases))
+    return chunk + body + mark(body, (payloads[name] for name in recipe.bases))
 
 
 def split(data: bytes) -> tuple[bytes, Recipe | None]:
@@ -297,7 +299,7 @@ def check_recipe(data: bytes, payloads: Mapping[str, bytes]) -> None:
     if recipe is not None:
         rest = within(data)[len(chunk) :]
         parts = (within(payloads[name]) for name in recipe.bases)
-        if _mark(rest[:-_DIGEST], parts) != rest[-_DIGEST:]:
+        if mark(rest[:-_DIGEST], parts) != rest[-_DIGEST:]:
             raise CorruptDataError(
                 f"the chunk is predicted from {', '.join(recipe.bases)}: one of these, or how it "
                 "is predicted, was changed after it was written"

@@ -22,7 +22,7 @@ import numpy as np
 
 from xphys._streams import Reader, deflate, join_planes, split_planes, varint
 from xphys.coding.preserve._apply import fields_of, restored
-from xphys.coding.preserve._moves import Goal, bring, rounded
+from xphys.coding.preserve._moves import Goal, bring
 from xphys.coding.preserve._operators import (
     EXTREMA,
     ROOTS,
@@ -32,6 +32,7 @@ from xphys.coding.preserve._operators import (
 )
 from xphys.coding.preserve._packed import read_numbers, write_numbers
 from xphys.coding.preserve._quiet import quieten
+from xphys.coding.preserve._sums import rounded
 from xphys.errors import CorruptDataError
 
 __all__ = [

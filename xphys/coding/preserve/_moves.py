@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-__all__ = ["Goal", "bring", "rounded", "units"]
+__all__ = ["Goal", "bring", "units"]
 
 _POINTS = 2**12  # that may be moved
 _PAIRS = 2**8  # of them for one sum, for what is left in the end; more for more sums
@@ -51,15 +51,6 @@ class Goal:
         step = unit if self.centre is None else 2 * (v[places] - self.centre) * unit
         step = step if self.weights is None else step * self.weights[places]
         return np.asarray(step / self.tolerance)
-
-
-def rounded(v: np.ndarray, dtype: np.dtype, exponent: int) -> np.ndarray:
-    """Values in units of ``2**exponent`` as a dtype can hold them, float64."""
-    if dtype == np.float64:
-        return v
-    with np.errstate(over="ignore", under="ignore"):
-        y = np.ldexp(v, exponent).astype(dtype)
-    return np.asarray(np.ldexp(y.astype(np.float64), -exponent))
 
 
 def units(v: np.ndarray, dtype: np.dtype, exponent: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-__all__ = ["settle"]
+__all__ = ["rounded", "settle"]
 
 # Relative errors of sums aimed at and still taken; what is promised is 1e-12.
 _AIM, _TAKEN = 1.2e-13, 4e-13
@@ -98,6 +98,15 @@ def _scale(v: np.ndarray, mean: float, energy: float | None, floor: float | None
     return out
 
 
+def rounded(v: np.ndarray, dtype: np.dtype, exponent: int) -> np.ndarray:
+    """Values in units of ``2**exponent`` as a dtype can hold them, float64."""
+    if dtype == np.float64:
+        return v
+    with np.errstate(over="ignore", under="ignore"):
+        y = np.ldexp(v, exponent).astype(dtype)
+    return np.asarray(np.ldexp(y.astype(np.float64), -exponent))
+
+
 class _Field:
     """Values of a dtype, held as float64 in units of 2**exponent, and their units."""
 
@@ -113,11 +122,7 @@ class _Field:
             return np.asarray(np.ldexp(self._v, self.exponent).astype(self.dtype))
 
     def _round(self, v: np.ndarray) -> np.ndarray:
-        if self.dtype == np.float64:
-            return v
-        with np.errstate(over="ignore", under="ignore"):
-            y = np.ldexp(v, self.exponent).astype(self.dtype)
-        return np.asarray(np.ldexp(y.astype(np.float64), -self.exponent))
+        return rounded(v, self.dtype, self.exponent)
 
     def _units(self, places: np.ndarray) -> np.ndarray:
         """Of the last place of some values; zero where they cannot be moved freely."""
